@@ -1,0 +1,113 @@
+// What the files of host/gpu share. Nobody else includes this.
+#ifndef STRATA_GPU_INTERNAL_H
+#define STRATA_GPU_INTERNAL_H
+
+#include "gpu/gpu.h"
+
+#define VK_NO_PROTOTYPES
+#include <volk.h>
+
+enum { ALIGNMENT = 256 }; // the largest minStorageBufferOffsetAlignment that Vulkan allows
+
+// Which bindings a kernel's code reads and writes, one bit each.
+typedef struct {
+    uint32_t reads, writes;
+} KernelAccess;
+
+typedef struct {
+    Kernel kernel;
+    uint32_t constants[GPU_CONSTANTS];
+    VkPipeline handle;
+} Pipeline;
+
+// A VkBuffer with memory, cut into spans. Lives until the device closes: lavapipe 22.3 reads freed
+// memory when buffers are destroyed that were once bound.
+typedef struct {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    uint8_t *host; // mapping, or NULL
+    uint64_t size;
+    Memory kind;
+    Span *first; // spans of this block by offset
+} Block;
+
+struct Span {
+    Block *block;
+    uint64_t offset, size;       // bytes into the block
+    uint64_t read_epoch, write_epoch; // the last epoch that read and wrote it
+    Span *next;                  // in the block
+};
+
+struct Gpu {
+    VkInstance instance;
+    VkDebugUtilsMessengerEXT messenger;
+    VkPhysicalDevice physical;
+    VkDevice device;
+    VkQueue queue;
+    uint32_t family;
+    GpuInfo info;
+    VkPhysicalDeviceMemoryProperties memory_types;
+    uint32_t group_count[3]; // maxComputeWorkGroupCount
+
+    VkDescriptorSetLayout set_layout;
+    VkPipelineLayout layout;
+    VkPipelineCache pipeline_cache;
+    char cache_path[1024];   // empty: none
+    uint64_t cache_checksum; // of what was read
+    VkShaderModule modules[KERNEL_COUNT];
+    KernelAccess access[KERNEL_COUNT];
+    Pipeline *pipelines; // (pipeline_count)
+    size_t pipeline_count;
+
+    Block **blocks; // (block_count)
+    size_t block_count;
+    uint64_t memory_used, memory_peak;
+
+    VkCommandPool commands; // for staging and runs
+    VkCommandBuffer copy;
+    VkFence fence;
+    Tensor staging;
+
+    Tape *tapes;     // all that are open
+    Tape *recording; // the one being recorded, or NULL
+    uint64_t epoch;  // one number per barrier ever recorded
+    bool lost;       // the device is gone: nothing may be waited for
+};
+
+// "device NAME: WHAT: reason" from a Vulkan result; false always.
+bool gpu_fail(Gpu *gpu, VkResult result, const char *what, Error *err);
+
+// instance.c
+bool instance_open(VkInstance *instance, VkDebugUtilsMessengerEXT *messenger, Error *err);
+void instance_close(VkInstance instance, VkDebugUtilsMessengerEXT messenger);
+// device_info.c
+enum { GPU_MAX_DEVICES = 32 };
+typedef struct {
+    VkPhysicalDevice handles[GPU_MAX_DEVICES];
+    GpuInfo infos[GPU_MAX_DEVICES];
+    uint32_t count, chosen;
+} DeviceList;
+bool device_list(DeviceList *list, VkInstance instance, const char *device, Error *err);
+bool device_has_extension(VkPhysicalDevice physical, const char *name);
+uint32_t device_queue_family(VkPhysicalDevice physical); // UINT32_MAX: no compute queue
+
+// spirv.c
+bool spirv_access(KernelAccess *access, const uint32_t *words, size_t count);
+// shader_folder.c: SPIR-V of FOLDER/NAME.comp in malloc'ed words; *words NULL where there is none.
+bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder, const char *name,
+                           Error *err);
+// pipeline_cache.c
+bool pipeline_cache_open(Gpu *gpu, Error *err);
+void pipeline_cache_close(Gpu *gpu);
+// kernels.c
+bool kernels_open(Gpu *gpu, Error *err);
+void kernels_close(Gpu *gpu);
+VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err);
+// memory.c
+bool memory_open(Gpu *gpu, Error *err);
+void memory_close(Gpu *gpu);
+// counts.c: where in the counts' tensor the indirect command of that grid lies.
+bool counts_command(Counts *counts, const Grid *grid, uint64_t *offset);
+Tensor counts_commands(const Counts *counts);
+
+#endif

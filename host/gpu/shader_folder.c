@@ -1,0 +1,113 @@
+// GLSL compiled at start, for those who tune shaders: STRATA_SHADER_DIR/NAME.comp through libshaderc.
+#include "gpu/internal.h"
+#include "base/file.h"
+
+#include <shaderc/shaderc.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SOURCE_LIMIT = 1 << 22 };
+
+// An #include "..." of a shader: the file of that name in the folder.
+typedef struct {
+    shaderc_include_result result;
+    char path[1024];
+    char *text;
+    Error error;
+} Include;
+
+static shaderc_include_result *open_include(void *folder, const char *name, int type,
+                                            const char *from, size_t depth)
+{
+    (void)type, (void)from, (void)depth;
+    Include *include = calloc(1, sizeof *include);
+    if (!include) abort(); // shaderc offers no way to say so
+    size_t size = 0;
+    if (path_join(include->path, sizeof include->path, folder, name, &include->error) &&
+        file_read(&include->text, &size, include->path, SOURCE_LIMIT, &include->error)) {
+        include->result.source_name = include->path;
+        include->result.source_name_length = strlen(include->path);
+        include->result.content = include->text;
+        include->result.content_length = size;
+    } else { // an empty source name marks a failure; the content is its message
+        include->result.source_name = "";
+        include->result.content = include->error.text;
+        include->result.content_length = strlen(include->error.text);
+    }
+    include->result.user_data = include;
+    return &include->result;
+}
+
+static void close_include(void *folder, shaderc_include_result *result)
+{
+    (void)folder;
+    Include *include = result->user_data;
+    free(include->text);
+    free(include);
+}
+
+// The first line of shaderc's log: "file:line: error: message".
+static bool report(const char *path, const char *log, Error *err)
+{
+    size_t length = strcspn(log, "\n");
+    if (!length) return error_set(err, "%s: cannot be compiled", path);
+    return error_set(err, "%.*s", (int)length, log);
+}
+
+static bool copy_words(uint32_t **words, size_t *count, shaderc_compilation_result_t result)
+{
+    size_t bytes = shaderc_result_get_length(result);
+    *words = malloc(bytes);
+    if (!*words) return false;
+    memcpy(*words, shaderc_result_get_bytes(result), bytes);
+    *count = bytes / sizeof(uint32_t);
+    return true;
+}
+
+static bool compile(uint32_t **words, size_t *count, char *folder, const char *path,
+                    const char *text, size_t size, Error *err)
+{
+    shaderc_compiler_t compiler = shaderc_compiler_initialize();
+    shaderc_compile_options_t options = shaderc_compile_options_initialize();
+    bool ok = compiler && options;
+    if (ok) {
+        shaderc_compile_options_set_target_env(options, shaderc_target_env_vulkan,
+                                               shaderc_env_version_vulkan_1_2);
+        shaderc_compile_options_set_optimization_level(options,
+                                                       shaderc_optimization_level_performance);
+        shaderc_compile_options_set_include_callbacks(options, open_include, close_include, folder);
+        shaderc_compilation_result_t result = shaderc_compile_into_spv(
+            compiler, text, size, shaderc_compute_shader, path, "main", options);
+        ok = result && shaderc_result_get_compilation_status(result) ==
+                           shaderc_compilation_status_success;
+        if (!ok)
+            report(path, result ? shaderc_result_get_error_message(result) : "", err);
+        else if (!copy_words(words, count, result))
+            ok = error_set(err, "%s: out of memory", path);
+        if (result) shaderc_result_release(result);
+    } else {
+        error_set(err, "%s: libshaderc cannot start", path);
+    }
+    if (options) shaderc_compile_options_release(options);
+    if (compiler) shaderc_compiler_release(compiler);
+    return ok;
+}
+
+bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder, const char *name,
+                           Error *err)
+{
+    char path[1024], file[128], here[1024];
+    snprintf(file, sizeof file, "%s.comp", name);
+    snprintf(here, sizeof here, "%s", folder);
+    *words = NULL;
+    if (!file_exists(folder))
+        return error_set(err, "STRATA_SHADER_DIR: %s: no such folder", folder);
+    if (!path_join(path, sizeof path, folder, file, err)) return false;
+    if (!file_exists(path)) return true; // the embedded kernel serves
+    char *text;
+    size_t size;
+    if (!file_read(&text, &size, path, SOURCE_LIMIT, err)) return false;
+    bool ok = compile(words, count, here, path, text, size, err);
+    free(text);
+    return ok;
+}

@@ -1,0 +1,340 @@
+// Tapes: recording of dispatches with automatic barriers, and replay.
+#include "gpu/internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SETS_PER_POOL = 64,
+    MAX_POOLS = 64,
+    TAPES_PER_SUBMIT = 16, // long lists are split, for the watchdogs of drivers
+};
+
+struct Tape {
+    Gpu *gpu;
+    char label[64];
+    VkCommandPool commands;
+    VkCommandBuffer buffer;
+    VkDescriptorPool pools[MAX_POOLS]; // (pool_count)
+    uint32_t pool_count;
+    uint32_t sets_left; // in the last pool
+    uint32_t dispatches;
+    uint64_t epoch; // of the barrier that was recorded last
+    bool failed;
+    Error error;
+    Tape *next; // in gpu->tapes
+};
+
+static void fail(Tape *tape, VkResult result, const char *what)
+{
+    if (!tape->failed) gpu_fail(tape->gpu, result, what, &tape->error);
+    tape->failed = true;
+}
+
+// ---- barriers ----------------------------------------------------------------------------------
+
+static void barrier(Tape *tape)
+{
+    const VkMemoryBarrier all = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+        .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+        .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                         VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_INDIRECT_COMMAND_READ_BIT,
+    };
+    const VkPipelineStageFlags stages =
+        VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    vkCmdPipelineBarrier(tape->buffer, stages, stages | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT, 0, 1,
+                         &all, 0, NULL, 0, NULL);
+    tape->epoch = ++tape->gpu->epoch;
+}
+
+static bool conflicts(const Tape *tape, const Span *span, bool writes)
+{
+    if (span->write_epoch == tape->epoch) return true;
+    return writes && span->read_epoch == tape->epoch;
+}
+
+static void touch(const Tape *tape, Span *span, bool reads, bool writes)
+{
+    if (reads) span->read_epoch = tape->epoch;
+    if (writes) span->write_epoch = tape->epoch;
+}
+
+// One barrier where the dispatch reads what this epoch wrote, or writes what it read or wrote.
+static void order(Tape *tape, const Dispatch *dispatch)
+{
+    KernelAccess access = tape->gpu->access[dispatch->kernel];
+    bool needed = false;
+    for (uint32_t i = 0; i < GPU_BINDINGS; i++)
+        if (dispatch->tensors[i].span)
+            needed |= conflicts(tape, dispatch->tensors[i].span, access.writes >> i & 1);
+    if (needed) barrier(tape);
+    for (uint32_t i = 0; i < GPU_BINDINGS; i++)
+        if (dispatch->tensors[i].span)
+            touch(tape, dispatch->tensors[i].span, access.reads >> i & 1, access.writes >> i & 1);
+}
+
+// ---- recording ---------------------------------------------------------------------------------
+
+static bool create_buffer(Tape *tape, Error *err)
+{
+    Gpu *gpu = tape->gpu;
+    const VkCommandPoolCreateInfo pool = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+        .queueFamilyIndex = gpu->family,
+    };
+    VkResult result = vkCreateCommandPool(gpu->device, &pool, NULL, &tape->commands);
+    if (result != VK_SUCCESS) return gpu_fail(gpu, result, tape->label, err);
+    const VkCommandBufferAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+        .commandPool = tape->commands,
+        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+        .commandBufferCount = 1,
+    };
+    const VkCommandBufferBeginInfo begin = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+        .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT,
+    };
+    result = vkAllocateCommandBuffers(gpu->device, &info, &tape->buffer);
+    if (result == VK_SUCCESS) result = vkBeginCommandBuffer(tape->buffer, &begin);
+    return result == VK_SUCCESS || gpu_fail(gpu, result, tape->label, err);
+}
+
+Tape *tape_begin(Gpu *gpu, const char *label, Error *err)
+{
+    assert(!gpu->recording);
+    Tape *tape = calloc(1, sizeof *tape);
+    if (!tape) {
+        error_set(err, "out of memory");
+        return NULL;
+    }
+    tape->gpu = gpu;
+    snprintf(tape->label, sizeof tape->label, "%s", label);
+    tape->next = gpu->tapes;
+    gpu->tapes = tape;
+    if (!create_buffer(tape, err)) {
+        tape_free(tape);
+        return NULL;
+    }
+    gpu->recording = tape;
+    barrier(tape); // so that tapes compose in any order
+    return tape;
+}
+
+static bool add_pool(Tape *tape)
+{
+    const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                       SETS_PER_POOL * GPU_BINDINGS};
+    const VkDescriptorPoolCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
+        .maxSets = SETS_PER_POOL,
+        .poolSizeCount = 1,
+        .pPoolSizes = &size,
+    };
+    VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
+    if (tape->pool_count < MAX_POOLS)
+        result = vkCreateDescriptorPool(tape->gpu->device, &info, NULL,
+                                        &tape->pools[tape->pool_count]);
+    if (result != VK_SUCCESS) {
+        fail(tape, result, tape->label);
+        return false;
+    }
+    tape->pool_count++;
+    tape->sets_left = SETS_PER_POOL;
+    return true;
+}
+
+static VkDescriptorSet make_set(Tape *tape, const Dispatch *dispatch)
+{
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    if (!tape->sets_left && !add_pool(tape)) return set;
+    const VkDescriptorSetAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+        .descriptorPool = tape->pools[tape->pool_count - 1],
+        .descriptorSetCount = 1,
+        .pSetLayouts = &tape->gpu->set_layout,
+    };
+    VkResult result = vkAllocateDescriptorSets(tape->gpu->device, &info, &set);
+    if (result != VK_SUCCESS) {
+        fail(tape, result, tape->label);
+        return VK_NULL_HANDLE;
+    }
+    tape->sets_left--;
+    VkDescriptorBufferInfo buffers[GPU_BINDINGS];
+    VkWriteDescriptorSet writes[GPU_BINDINGS];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
+        const Tensor *tensor = &dispatch->tensors[i];
+        if (!tensor->span) continue;
+        buffers[count] = (VkDescriptorBufferInfo){tensor->span->block->buffer,
+                                                  tensor->span->offset + tensor->offset,
+                                                  tensor_bytes(*tensor)};
+        writes[count] = (VkWriteDescriptorSet){
+            .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+            .dstSet = set,
+            .dstBinding = i,
+            .descriptorCount = 1,
+            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+            .pBufferInfo = &buffers[count],
+        };
+        count++;
+    }
+    vkUpdateDescriptorSets(tape->gpu->device, count, writes, 0, NULL);
+    return set;
+}
+
+// A tensor larger than a binding can see must come in slices of rows.
+static bool check_bindings(Tape *tape, const Dispatch *dispatch)
+{
+    const GpuInfo *info = &tape->gpu->info;
+    for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
+        uint64_t bytes = dispatch->tensors[i].span ? tensor_bytes(dispatch->tensors[i]) : 0;
+        if (bytes <= info->binding_bytes) continue;
+        tape->failed = true;
+        return error_set(&tape->error,
+                         "device %s: %s: a tensor of %llu bytes, a binding sees at most %llu",
+                         info->name, kernel_sources[dispatch->kernel].name,
+                         (unsigned long long)bytes, (unsigned long long)info->binding_bytes);
+    }
+    return true;
+}
+
+static bool check_groups(Tape *tape, const Dispatch *dispatch, uint32_t x, uint32_t y)
+{
+    const Gpu *gpu = tape->gpu;
+    if (x <= gpu->group_count[0] && y <= gpu->group_count[1]) return true;
+    tape->failed = true;
+    return error_set(&tape->error, "device %s: %s: %u x %u workgroups, at most %u x %u",
+                     gpu->info.name, kernel_sources[dispatch->kernel].name, x, y,
+                     gpu->group_count[0], gpu->group_count[1]);
+}
+
+static void dispatch_groups(Tape *tape, const Dispatch *dispatch)
+{
+    const Grid *grid = &dispatch->grid;
+    if (!grid->rows.counts) {
+        if (check_groups(tape, dispatch, grid->x, grid->y))
+            vkCmdDispatch(tape->buffer, grid->x, grid->y, 1);
+        return;
+    }
+    uint32_t most = (grid->rows.max + grid->tile - 1) / grid->tile;
+    if (!check_groups(tape, dispatch, grid->axis ? grid->x : most, grid->axis ? most : grid->y))
+        return;
+    Tensor commands = counts_commands(grid->rows.counts);
+    uint64_t offset;
+    if (!counts_command(grid->rows.counts, grid, &offset)) {
+        fail(tape, VK_ERROR_OUT_OF_HOST_MEMORY, "too many different grids");
+        return;
+    }
+    vkCmdDispatchIndirect(tape->buffer, commands.span->block->buffer,
+                          commands.span->offset + offset);
+}
+
+void tape_dispatch(Tape *tape, const Dispatch *dispatch)
+{
+    assert(tape->gpu->recording == tape && dispatch->args_bytes <= GPU_ARGS_BYTES);
+    if (tape->failed || !check_bindings(tape, dispatch)) return;
+    VkPipeline pipeline =
+        kernel_pipeline(tape->gpu, dispatch->kernel, dispatch->constants, &tape->error);
+    if (!pipeline) {
+        tape->failed = true;
+        return;
+    }
+    VkDescriptorSet set = make_set(tape, dispatch);
+    if (!set) return;
+    order(tape, dispatch);
+    vkCmdBindPipeline(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    vkCmdBindDescriptorSets(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, tape->gpu->layout, 0, 1,
+                            &set, 0, NULL);
+    if (dispatch->args_bytes)
+        vkCmdPushConstants(tape->buffer, tape->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                           dispatch->args_bytes, dispatch->args);
+    dispatch_groups(tape, dispatch);
+    tape->dispatches++;
+}
+
+void tape_fill(Tape *tape, Tensor tensor, uint32_t word)
+{
+    assert(tape->gpu->recording == tape);
+    if (conflicts(tape, tensor.span, true)) barrier(tape);
+    touch(tape, tensor.span, false, true);
+    vkCmdFillBuffer(tape->buffer, tensor.span->block->buffer, tensor.span->offset + tensor.offset,
+                    tensor_bytes(tensor), word);
+}
+
+bool tape_end(Tape *tape, Error *err)
+{
+    assert(tape->gpu->recording == tape);
+    tape->gpu->recording = NULL;
+    const VkMemoryBarrier host = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+        .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+        .dstAccessMask = VK_ACCESS_HOST_READ_BIT,
+    };
+    vkCmdPipelineBarrier(tape->buffer,
+                         VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
+                         VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &host, 0, NULL, 0, NULL);
+    VkResult result = vkEndCommandBuffer(tape->buffer);
+    if (result != VK_SUCCESS) fail(tape, result, tape->label);
+    return !tape->failed || error_set(err, "%s", tape->error.text);
+}
+
+void tape_free(Tape *tape)
+{
+    if (!tape) return;
+    Gpu *gpu = tape->gpu;
+    if (gpu->recording == tape) gpu->recording = NULL;
+    Tape **link = &gpu->tapes;
+    while (*link != tape) link = &(*link)->next;
+    *link = tape->next;
+    for (uint32_t i = 0; i < tape->pool_count; i++)
+        vkDestroyDescriptorPool(gpu->device, tape->pools[i], NULL);
+    vkDestroyCommandPool(gpu->device, tape->commands, NULL);
+    free(tape);
+}
+
+uint32_t tape_dispatches(const Tape *tape)
+{
+    return tape->dispatches;
+}
+
+Gpu *tape_gpu(const Tape *tape)
+{
+    return tape->gpu;
+}
+
+// ---- replay ------------------------------------------------------------------------------------
+
+static VkResult submit(Gpu *gpu, const VkCommandBuffer *buffers, uint32_t count, bool last)
+{
+    const VkSubmitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+        .commandBufferCount = count,
+        .pCommandBuffers = buffers,
+    };
+    return vkQueueSubmit(gpu->queue, 1, &info, last ? gpu->fence : VK_NULL_HANDLE);
+}
+
+bool gpu_run(Gpu *gpu, Tape *const *tapes, size_t count, Error *err)
+{
+    assert(!gpu->recording);
+    VkCommandBuffer buffers[TAPES_PER_SUBMIT];
+    uint32_t used = 0;
+    VkResult result = VK_SUCCESS;
+    for (size_t i = 0; i < count && result == VK_SUCCESS; i++) {
+        if (!tapes[i]) continue;
+        assert(!tapes[i]->failed);
+        if (used == TAPES_PER_SUBMIT) {
+            result = submit(gpu, buffers, used, false);
+            used = 0;
+        }
+        buffers[used++] = tapes[i]->buffer;
+    }
+    if (result == VK_SUCCESS) result = submit(gpu, buffers, used, true);
+    if (result == VK_SUCCESS)
+        result = vkWaitForFences(gpu->device, 1, &gpu->fence, VK_TRUE, UINT64_MAX);
+    if (result == VK_SUCCESS) result = vkResetFences(gpu->device, 1, &gpu->fence);
+    return result == VK_SUCCESS || gpu_fail(gpu, result, "running kernels", err);
+}
