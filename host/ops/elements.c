@@ -1,0 +1,82 @@
+// Ops that work value by value or move rows: embedding, RoPE, SwiGLU, add, gather, scatter.
+#include "ops/launch.h"
+
+#include <assert.h>
+#include <string.h>
+
+// Records an elementwise kernel; binding 0 is the counts' tensor, the others follow.
+static void record(Tape *tape, Kernel kernel, uint32_t cols, Rows rows, uint32_t constant,
+                   const Tensor *tensors, size_t count)
+{
+    const ElementArgs args = {launch_rows(rows), cols};
+    Dispatch dispatch = launch_elements(tape, kernel, cols, rows);
+    dispatch.tensors[0] = counts_tensor(rows.counts);
+    memcpy(dispatch.tensors + 1, tensors, count * sizeof *tensors);
+    dispatch.args = &args;
+    dispatch.args_bytes = sizeof args;
+    dispatch.constants[2] = constant;
+    tape_dispatch(tape, &dispatch);
+}
+
+void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows)
+{
+    assert(y.cols == table.cols);
+    record(tape, K_embed, y.cols, rows, 0, (Tensor[]){tokens, table, y}, 3);
+}
+
+void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor order, Rows distinct)
+{
+    assert(dy.cols == dtable.cols);
+    record(tape, K_embed_back, dy.cols, distinct, 0, (Tensor[]){uses, order, dy, dtable}, 4);
+}
+
+void op_swiglu(Tape *tape, Tensor h, Tensor gate, Tensor up, Rows rows)
+{
+    record(tape, K_swiglu, h.cols, rows, 0, (Tensor[]){gate, up, h}, 3);
+}
+
+void op_swiglu_back(Tape *tape, Tensor dgate, Tensor dup, Tensor dh, Tensor gate, Tensor up,
+                    Rows rows)
+{
+    record(tape, K_swiglu_back, dh.cols, rows, 0, (Tensor[]){gate, up, dh, dgate, dup}, 5);
+}
+
+void op_add(Tape *tape, Tensor z, Tensor x, Tensor y, Rows rows)
+{
+    record(tape, K_add, z.cols, rows, 0, (Tensor[]){x, y, z}, 3);
+}
+
+void op_gather(Tape *tape, Tensor y, Tensor x, Tensor index, Rows rows)
+{
+    assert(x.cols == y.cols);
+    record(tape, K_gather, y.cols, rows, 0, (Tensor[]){index, x, y}, 3);
+}
+
+void op_scatter(Tape *tape, Tensor y, Tensor x, Tensor index, bool accumulate, Rows rows)
+{
+    assert(x.cols == y.cols);
+    record(tape, K_scatter, y.cols, rows, accumulate, (Tensor[]){index, x, y}, 3);
+}
+
+static void turn(Tape *tape, Tensor x, Tensor row_table, Tensor turns, float sign, Rows rows)
+{
+    const RopeArgs args = {launch_rows(rows), x.cols, sign};
+    assert(turns.cols % 2 == 0 && x.cols % turns.cols == 0);
+    Dispatch dispatch = launch_elements(tape, K_rope, x.cols / 2, rows);
+    const Tensor tensors[] = {counts_tensor(rows.counts), row_table, turns, x};
+    memcpy(dispatch.tensors, tensors, sizeof tensors);
+    dispatch.args = &args;
+    dispatch.args_bytes = sizeof args;
+    dispatch.constants[2] = turns.cols;
+    tape_dispatch(tape, &dispatch);
+}
+
+void op_rope(Tape *tape, Tensor x, Tensor row_table, Tensor turns, Rows rows)
+{
+    turn(tape, x, row_table, turns, 1.0f, rows);
+}
+
+void op_rope_back(Tape *tape, Tensor dx, Tensor row_table, Tensor turns, Rows rows)
+{
+    turn(tape, dx, row_table, turns, -1.0f, rows);
+}

@@ -1,0 +1,80 @@
+// The ops of a LLaMA and of its training, forward and backward side by side. Each records one or a
+// few dispatches on a tape. They know shapes, not models. Failures stay with the tape.
+//
+// Every op over rows takes a Rows: it works on as many rows as the count says when the tape runs,
+// tensors hold Rows.max rows or more. A row's result never depends on the rows beside it.
+// Gradients of weights are accumulated with +=; gradients of activations are written, or
+// accumulated where `accumulate` says so.
+#ifndef STRATA_OPS_OPS_H
+#define STRATA_OPS_OPS_H
+
+#include "gpu/gpu.h"
+
+// y[r] = table[tokens[r]]. y (rows, D), tokens (rows) u32, table (V, D).
+void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows);
+// dtable[t] += sum of dy over the rows with token t. uses (distinct + 1, 2) u32: each distinct token
+// and where its rows begin in order (rows) u32; the last entry closes the list.
+void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor order, Rows distinct);
+
+// y = x / sqrt(mean(x^2) + epsilon) * gain. x, y (rows, D), gain (1, D).
+void op_rmsnorm(Tape *tape, Tensor y, Tensor x, Tensor gain, float epsilon, Rows rows);
+// Needs x and gain of forward. inverse (rows) is scratch. dgain may be empty (a NULL span).
+void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor dy, Tensor x,
+                     Tensor gain, float epsilon, bool accumulate, Rows rows);
+
+// y (rows, N) = x (rows, K) w^T, w (N, K) as Hugging Face stores it.
+void op_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows);
+// dx (+)= dy w; needs w.
+void op_matmul_back_x(Tape *tape, Tensor dx, Tensor dy, Tensor w, bool accumulate, Rows rows);
+// dw += dy^T x; needs x.
+void op_matmul_back_w(Tape *tape, Tensor dw, Tensor dy, Tensor x, Rows rows);
+
+// Turns x (rows, heads * size) in place by each row's position, rotate-half layout. row_table
+// (rows, 4) u32 as shaders/args.h says; turns (context, size): cosines, then sines.
+void op_rope(Tape *tape, Tensor x, Tensor row_table, Tensor turns, Rows rows);
+void op_rope_back(Tape *tape, Tensor dx, Tensor row_table, Tensor turns, Rows rows);
+
+// Heads of an attention; size is the head size, even, at most 256; heads % kv_heads == 0.
+typedef struct {
+    uint32_t heads, kv_heads, size;
+} Heads;
+
+// y = softmax(q k^T / sqrt(size)) v over the keys that row_table gives each row. q, y
+// (rows, heads * size), k, v (keys, kv_heads * size), stats (rows, 2 * heads) for backward.
+void op_attention(Tape *tape, Tensor y, Tensor stats, Tensor q, Tensor k, Tensor v,
+                  Tensor row_table, Heads heads, Rows rows);
+// Writes dq, dk, dv; needs y, stats, q, k, v of forward; keys and rows are the same rows.
+void op_attention_back(Tape *tape, Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y,
+                       Tensor stats, Tensor q, Tensor k, Tensor v, Tensor row_table, Heads heads,
+                       Rows rows);
+
+// h = silu(gate) * up, all (rows, H).
+void op_swiglu(Tape *tape, Tensor h, Tensor gate, Tensor up, Rows rows);
+void op_swiglu_back(Tape *tape, Tensor dgate, Tensor dup, Tensor dh, Tensor gate, Tensor up,
+                    Rows rows);
+
+// z = x + y, all (rows, D). Its gradient is the identity: dx += dz where it is needed.
+void op_add(Tape *tape, Tensor z, Tensor x, Tensor y, Rows rows);
+
+// y[r] = x[index[rows.first + r]].
+void op_gather(Tape *tape, Tensor y, Tensor x, Tensor index, Rows rows);
+// y[index[rows.first + r]] (+)= x[r]; no index stands twice. With accumulate: gather's backward.
+void op_scatter(Tape *tape, Tensor y, Tensor x, Tensor index, bool accumulate, Rows rows);
+
+// losses[rows.first + r] = (cross-entropy of logits[r] against targets[rows.first + r] in nats, 1
+// where the target is the largest logit else 0). With backward the logits (rows, V) become their
+// gradient, times step[STEP_WEIGHTS + weight].
+void op_cross_entropy(Tape *tape, Tensor losses, Tensor logits, Tensor targets, Tensor step,
+                      uint32_t weight, bool backward, Rows rows);
+
+// Partial sums of x^2 from partials[first] on; returns how many it writes.
+uint32_t op_sum_squares(Tape *tape, Tensor partials, uint32_t first, Tensor x);
+uint32_t op_sum_squares_count(Tensor x);
+// clip (1, 2) = (gradient norm, factor that brings it to step[STEP_CLIP] at most).
+void op_clip(Tape *tape, Tensor clip, Tensor partials, uint32_t count, Tensor step);
+// One AdamW update with step's rate, betas, epsilon, corrections and, where decay is set, weight
+// decay; the gradient is scaled by clip. All tensors have the shape of weight.
+void op_adamw(Tape *tape, Tensor weight, Tensor mean, Tensor square, Tensor gradient, Tensor step,
+              Tensor clip, bool decay);
+
+#endif

@@ -1,0 +1,96 @@
+// Ops that reduce over a row: RMSNorm, attention, cross-entropy.
+#include "ops/launch.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+// Completes a dispatch with its tensors and push constants and records it.
+static void record(Tape *tape, Dispatch dispatch, const void *args, uint32_t args_bytes,
+                   const Tensor *tensors, size_t count)
+{
+    memcpy(dispatch.tensors, tensors, count * sizeof *tensors);
+    dispatch.args = args;
+    dispatch.args_bytes = args_bytes;
+    tape_dispatch(tape, &dispatch);
+}
+
+void op_rmsnorm(Tape *tape, Tensor y, Tensor x, Tensor gain, float epsilon, Rows rows)
+{
+    const RmsnormArgs args = {launch_rows(rows), x.cols, epsilon, 0};
+    const Tensor tensors[] = {counts_tensor(rows.counts), x, gain, y};
+    record(tape, launch_row_groups(tape, K_rmsnorm, 1, rows), &args, sizeof args, tensors, 4);
+}
+
+void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor dy, Tensor x,
+                     Tensor gain, float epsilon, bool accumulate, Rows rows)
+{
+    const RmsnormArgs args = {launch_rows(rows), x.cols, epsilon, accumulate};
+    Tensor counts = counts_tensor(rows.counts);
+    const Tensor tensors[] = {counts, x, gain, dy, dx, inverse};
+    record(tape, launch_row_groups(tape, K_rmsnorm_back, 1, rows), &args, sizeof args, tensors, 6);
+    if (!dgain.span) return;
+    const Tensor sums[] = {counts, x, dy, inverse, dgain};
+    Dispatch columns = launch_item_groups(tape, K_rmsnorm_gain_back, x.cols);
+    columns.grid.x = (x.cols + columns.constants[0] - 1) / columns.constants[0];
+    record(tape, columns, &args, sizeof args, sums, 5);
+}
+
+static AttentionArgs attention_args(Heads heads, Rows rows)
+{
+    assert(heads.heads % heads.kv_heads == 0 && heads.size % 2 == 0 && heads.size <= 256);
+    return (AttentionArgs){launch_rows(rows), heads.heads, heads.kv_heads,
+                           (float)(1.0 / sqrt(heads.size))};
+}
+
+// The variant in which a subgroup walks over the keys together, or the one in which invocations
+// share a row.
+static Dispatch attention_groups(Tape *tape, Kernel together, Kernel apart, uint32_t heads,
+                                 uint32_t size, Rows rows)
+{
+    Dispatch dispatch = launch_row_groups(tape, apart, heads, rows);
+    if (launch_prefers_shuffles(tape)) {
+        uint32_t subgroup = gpu_info(tape_gpu(tape))->subgroup_size;
+        dispatch.kernel = together;
+        dispatch.grid.tile = dispatch.constants[0] = subgroup;
+    }
+    dispatch.constants[2] = size;
+    return dispatch;
+}
+
+void op_attention(Tape *tape, Tensor y, Tensor stats, Tensor q, Tensor k, Tensor v,
+                  Tensor row_table, Heads heads, Rows rows)
+{
+    const AttentionArgs args = attention_args(heads, rows);
+    const Tensor tensors[] = {counts_tensor(rows.counts), row_table, q, k, v, y, stats};
+    record(tape,
+           attention_groups(tape, K_attention_shuffle, K_attention, heads.heads, heads.size, rows),
+           &args, sizeof args, tensors, 7);
+}
+
+void op_attention_back(Tape *tape, Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y,
+                       Tensor stats, Tensor q, Tensor k, Tensor v, Tensor row_table, Heads heads,
+                       Rows rows)
+{
+    const AttentionArgs args = attention_args(heads, rows);
+    Tensor counts = counts_tensor(rows.counts);
+    const Tensor left[] = {counts, row_table, q, k, v, y, dy, stats, dq};
+    record(tape,
+           attention_groups(tape, K_attention_back_q_shuffle, K_attention_back_q, heads.heads,
+                            heads.size, rows),
+           &args, sizeof args, left, 9);
+    const Tensor right[] = {counts, row_table, q, k, v, dy, stats, dk, dv};
+    record(tape,
+           attention_groups(tape, K_attention_back_kv_shuffle, K_attention_back_kv, heads.kv_heads,
+                            heads.size, rows),
+           &args, sizeof args, right, 9);
+}
+
+void op_cross_entropy(Tape *tape, Tensor losses, Tensor logits, Tensor targets, Tensor step,
+                      uint32_t weight, bool backward, Rows rows)
+{
+    assert(weight < STEP_VALUES - STEP_WEIGHTS);
+    const CrossEntropyArgs args = {launch_rows(rows), logits.cols, backward, weight};
+    const Tensor tensors[] = {counts_tensor(rows.counts), targets, step, logits, losses};
+    record(tape, launch_row_groups(tape, K_cross_entropy, 1, rows), &args, sizeof args, tensors, 5);
+}

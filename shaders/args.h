@@ -1,0 +1,125 @@
+// Push constants and sizes of the kernels, included by C and by GLSL: each is said once, here.
+#ifndef STRATA_ARGS_H
+#define STRATA_ARGS_H
+
+#ifdef VULKAN // glslc
+#define ARGS_BEGIN(name) struct name
+#define ARGS_END(name, words)
+#else
+#include <stdint.h>
+typedef uint32_t uint;
+#define ARGS_BEGIN(name) typedef struct
+#define ARGS_END(name, words)                                                                      \
+    name;                                                                                          \
+    _Static_assert(sizeof(name) == 4 * (words) && sizeof(name) <= 128, #name)
+#endif
+
+// Which rows an op works on: counts[slot] - first of them, 0 to max.
+ARGS_BEGIN(RowArgs)
+{
+    uint slot, first, max;
+}
+ARGS_END(RowArgs, 3);
+
+// Elementwise ops and those that move rows.
+ARGS_BEGIN(ElementArgs)
+{
+    RowArgs rows;
+    uint cols;
+}
+ARGS_END(ElementArgs, 4);
+
+ARGS_BEGIN(RmsnormArgs)
+{
+    RowArgs rows;
+    uint cols;
+    float epsilon;
+    uint accumulate; // backward: dx += instead of dx =
+}
+ARGS_END(RmsnormArgs, 6);
+
+// y (rows, n), x (rows, k), w (n, k); see matmul.comp, matmul_dx.comp, matmul_dw.comp.
+ARGS_BEGIN(MatmulArgs)
+{
+    RowArgs rows;
+    uint n, k;
+    uint accumulate;
+}
+ARGS_END(MatmulArgs, 6);
+
+ARGS_BEGIN(RopeArgs)
+{
+    RowArgs rows;
+    uint cols;  // heads * head size
+    float sign; // 1 forward, -1 backward
+}
+ARGS_END(RopeArgs, 5);
+
+ARGS_BEGIN(AttentionArgs)
+{
+    RowArgs rows;
+    uint heads, kv_heads;
+    float scale; // 1 / sqrt(head_size)
+}
+ARGS_END(AttentionArgs, 6);
+
+ARGS_BEGIN(CrossEntropyArgs)
+{
+    RowArgs rows;
+    uint cols;
+    uint backward; // 1: logits become their gradient
+    uint weight;   // index into the step's values: the factor of the gradient
+}
+ARGS_END(CrossEntropyArgs, 6);
+
+ARGS_BEGIN(SumSquaresArgs)
+{
+    uint count; // values of x
+    uint first; // where its partial sums begin
+}
+ARGS_END(SumSquaresArgs, 2);
+
+ARGS_BEGIN(ClipArgs)
+{
+    uint partials;
+}
+ARGS_END(ClipArgs, 1);
+
+ARGS_BEGIN(AdamwArgs)
+{
+    uint count;
+    uint decay; // 1: weight decay applies
+}
+ARGS_END(AdamwArgs, 2);
+
+// One row of the row table: uvec4 (position, first key, one past the last key, one past the last
+// row that attends to this row).
+#define ROW_POSITION 0
+#define ROW_FIRST_KEY 1
+#define ROW_LAST_KEY 2
+#define ROW_UNTIL 3
+#define ROW_WORDS 4
+
+// The step's values: what changes from step to step, as f32.
+#define STEP_RATE 0         // learning rate
+#define STEP_BETA1 1
+#define STEP_BETA2 2
+#define STEP_EPSILON 3
+#define STEP_DECAY 4        // weight decay
+#define STEP_CORRECTION1 5  // 1 - beta1^t
+#define STEP_CORRECTION2 6  // 1 - beta2^t
+#define STEP_CLIP 7         // the largest gradient norm; 0: no clipping
+#define STEP_REST1 8        // 1 - beta1, rounded once
+#define STEP_REST2 9        // 1 - beta2
+#define STEP_WEIGHTS 10     // from here on: the factor of each exit's gradient
+#define STEP_VALUES 256
+
+// The result of clip.comp.
+#define CLIP_NORM 0
+#define CLIP_SCALE 1
+
+#define SUM_SQUARES_CHUNK 4096 // values per partial sum
+#define ADAMW_PER_LANE 4       // values per invocation
+#define ELEMENTS_PER_LANE 4    // the same, elementwise ops
+
+#endif

@@ -1,0 +1,8 @@
+// Shared by all kernels: specialization constants and the row count.
+// constant 0: invocations of a workgroup; constant 1: LANES, how many of them work on one row
+// (1: no reduction across invocations, no barrier; for CPU drivers).
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint LANES = 1;
+
+// Rows that there are in this step, for an op that begins at rows.first.
+#define ROW_COUNT(rows) min(uint(max(int(counts[rows.slot]) - int(rows.first), 0)), rows.max)

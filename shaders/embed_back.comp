@@ -1,0 +1,25 @@
+// dtable[t] += sum of dy[r] over the rows r whose token is t. One workgroup row per distinct token;
+// its rows are summed in their order, so there are no atomics and no races.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "args.h"
+#include "common.glsl"
+#include "elements.glsl"
+layout(binding = 0) readonly buffer Counts { uint counts[]; };
+layout(binding = 1) readonly buffer Uses { uint uses[]; };   // (distinct + 1, 2): token, first in order
+layout(binding = 2) readonly buffer Order { uint order[]; }; // (rows): rows sorted by token
+layout(binding = 3) readonly buffer Dy { float dy[]; };      // (rows, cols)
+layout(binding = 4) buffer Dtable { float dtable[]; };       // (vocabulary, cols)
+layout(push_constant) uniform Push { ElementArgs args; };    // rows: the distinct tokens
+
+void main()
+{
+    uint u = gl_WorkGroupID.y;
+    if (u >= ROW_COUNT(args.rows)) return;
+    uint to = uses[2 * u] * args.cols, first = uses[2 * u + 1], last = uses[2 * u + 3];
+    FOR_ELEMENTS(c, args.cols) {
+        float sum = 0.0;
+        for (uint i = first; i < last; i++) sum += dy[order[i] * args.cols + c];
+        dtable[to + c] += sum;
+    }
+}

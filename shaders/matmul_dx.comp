@@ -1,0 +1,5 @@
+// dx = dy w, any shape, any device: see matmul_dx.glsl.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "matmul_dx.glsl"

@@ -1,0 +1,37 @@
+// How the matrix kernels read their operands, four values at a time.
+// VEC4: every row length is a multiple of 4, so that whole vectors are loaded. Else any shape.
+// SHUFFLE: the 8 invocations that work on the same rows load different vectors of the left operand
+// and hand them round. On CPU drivers a load costs far more than arithmetic; this halves the time.
+#ifdef VEC4
+#define OPERAND vec4
+#define LOAD4(buffer, at, left) buffer[(at) / 4]
+#define STORE4(buffer, at, left, value, add)                                                       \
+    buffer[(at) / 4] = (add) ? buffer[(at) / 4] + value : value
+#else
+#define OPERAND float
+#define LOAD1(buffer, at, left, i) (left > i ? buffer[at + min(i, left - 1)] : 0.0)
+// Four values from `at`, of which `left` exist (at least 1); the others are 0.
+#define LOAD4(buffer, at, left)                                                                    \
+    vec4(buffer[at], LOAD1(buffer, (at), (left), 1u), LOAD1(buffer, (at), (left), 2u),             \
+         LOAD1(buffer, (at), (left), 3u))
+// Stores, or adds, the first `left` of four values.
+#define STORE4(buffer, at, left, value, add)                                                       \
+    for (uint q = 0; q < min(4u, left); q++)                                                       \
+    buffer[(at) + q] = (add) ? buffer[(at) + q] + value[q] : value[q]
+#endif
+
+const uint COL_LANES = 8; // invocations side by side along the columns, on the same rows
+
+#ifdef SHUFFLE
+// Full subgroups: the workgroup is a multiple of the subgroup.
+#define LANE (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID)
+#define SHARED_LOADS COL_LANES
+vec4 from_lane(vec4 value, uint lane)
+{
+    return subgroupShuffle(value, (gl_SubgroupInvocationID & ~(COL_LANES - 1)) + lane);
+}
+#else
+#define LANE gl_LocalInvocationID.x
+#define SHARED_LOADS 1
+#define from_lane(value, lane) (value)
+#endif

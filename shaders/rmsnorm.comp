@@ -1,0 +1,22 @@
+// y[r] = x[r] / sqrt(mean(x[r]^2) + epsilon) * gain. LANES invocations share a row.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "args.h"
+#include "common.glsl"
+#include "reduce.glsl"
+layout(binding = 0) readonly buffer Counts { uint counts[]; };
+layout(binding = 1) readonly buffer X { float x[]; };       // (rows, cols)
+layout(binding = 2) readonly buffer Gain { float gain[]; }; // (cols)
+layout(binding = 3) writeonly buffer Y { float y[]; };      // (rows, cols)
+layout(push_constant) uniform Push { RmsnormArgs args; };
+
+void main()
+{
+    uint r = gl_GlobalInvocationID.x / LANES, lane = gl_GlobalInvocationID.x % LANES;
+    bool inside = r < ROW_COUNT(args.rows);
+    uint first = inside ? r * args.cols : 0, cols = inside ? args.cols : 0;
+    float squares = 0.0;
+    for (uint c = lane; c < cols; c += LANES) squares = fma(x[first + c], x[first + c], squares);
+    float inverse = inversesqrt(reduce_sum(squares) / float(args.cols) + args.epsilon);
+    for (uint c = lane; c < cols; c += LANES) y[first + c] = x[first + c] * inverse * gain[c];
+}
