@@ -1,0 +1,96 @@
+// Byte-pair merging: the best merge anywhere in a sequence, then the next best, until none applies.
+// A heap of candidates over a linked list, so a long text without a break costs n log n.
+#include "text/tokenizer_internal.h"
+
+#include <stdlib.h>
+
+// A candidate is rank << 32 | position, so the smallest is the best merge, leftmost first.
+typedef struct {
+    const Tokenizer *tokenizer;
+    uint32_t *ids;  // (count), NO_PIECE where merged into the left neighbour
+    uint32_t *prev; // (count), positions; NO_PIECE at the ends
+    uint32_t *next; // (count)
+    uint64_t *heap; // (2 count): a merge takes one candidate out and puts at most two in
+    size_t waiting; // candidates in the heap
+} Merging;
+
+static void heap_push(Merging *m, uint64_t item)
+{
+    size_t at = m->waiting++;
+    while (at && m->heap[(at - 1) / 2] > item) {
+        m->heap[at] = m->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    m->heap[at] = item;
+}
+
+static uint64_t heap_pop(Merging *m)
+{
+    uint64_t top = m->heap[0], last = m->heap[--m->waiting];
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= m->waiting) break;
+        if (child + 1 < m->waiting && m->heap[child + 1] < m->heap[child]) child++;
+        if (m->heap[child] >= last) break;
+        m->heap[at] = m->heap[child];
+        at = child;
+    }
+    m->heap[at] = last;
+    return top;
+}
+
+// Notes the merge of the pair that begins at `at`, if there is one.
+static void propose(Merging *m, uint32_t at)
+{
+    if (at == NO_PIECE || m->next[at] == NO_PIECE) return;
+    uint32_t rank = tokenizer_find_merge(m->tokenizer, m->ids[at], m->ids[m->next[at]]);
+    if (rank != NO_PIECE) heap_push(m, (uint64_t)rank << 32 | at);
+}
+
+// Joins the pair at `at` unless it has changed since the candidate was noted.
+static void join(Merging *m, const Merge *merge, uint32_t at)
+{
+    uint32_t right = m->next[at];
+    if (m->ids[at] != merge->left || right == NO_PIECE || m->ids[right] != merge->right) return;
+    m->ids[at] = merge->result;
+    m->ids[right] = NO_PIECE;
+    m->next[at] = m->next[right];
+    if (m->next[at] != NO_PIECE) m->prev[m->next[at]] = at;
+    propose(m, m->prev[at]);
+    propose(m, at);
+}
+
+static void merge_all(Merging *m, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        m->prev[i] = i ? (uint32_t)i - 1 : NO_PIECE;
+        m->next[i] = i + 1 < count ? (uint32_t)i + 1 : NO_PIECE;
+    }
+    for (size_t i = 0; i < count; i++) propose(m, (uint32_t)i);
+    while (m->waiting) {
+        uint64_t best = heap_pop(m);
+        join(m, &m->tokenizer->merges[best >> 32], (uint32_t)best);
+    }
+}
+
+bool bpe_merge(const Tokenizer *t, uint32_t *ids, size_t *count)
+{
+    if (*count < 2) return true;
+    Merging m = {.tokenizer = t, .ids = ids};
+    m.prev = malloc(*count * sizeof *m.prev);
+    m.next = malloc(*count * sizeof *m.next);
+    m.heap = malloc(2 * *count * sizeof *m.heap);
+    bool ok = m.prev && m.next && m.heap;
+    if (ok) {
+        merge_all(&m, *count);
+        size_t kept = 0;
+        for (size_t i = 0; i < *count; i++)
+            if (ids[i] != NO_PIECE) ids[kept++] = ids[i];
+        *count = kept;
+    }
+    free(m.prev);
+    free(m.next);
+    free(m.heap);
+    return ok;
+}

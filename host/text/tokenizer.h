@@ -1,0 +1,71 @@
+// BPE tokenizers of the LLaMA-2 kind: space as U+2581, bytes outside the vocabulary as <0xHH>.
+// Source: Hugging Face tokenizer.json; llama2.c tokenizer files. Knows nothing of models or GPUs.
+#ifndef STRATA_TEXT_TOKENIZER_H
+#define STRATA_TEXT_TOKENIZER_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Tokenizer Tokenizer;
+
+// A growing list of token ids. Start from {0}; the owner frees with token_list_free.
+typedef struct {
+    uint32_t *ids; // (count)
+    size_t count;
+    size_t capacity;
+} TokenList;
+
+bool token_list_push(TokenList *list, uint32_t id); // false: out of memory
+void token_list_free(TokenList *list);
+
+// Reads a tokenizer.json. What the file asks for and this code cannot do (ByteLevel, another model
+// than BPE with byte fallback, ...) is refused by name of the key. BOS and EOS are the pieces that
+// bos_token and eos_token of the tokenizer_config.json beside it name, else <s> and </s>.
+Tokenizer *tokenizer_load(const char *path, Error *err);
+// Reads a llama2.c tokenizer file of exactly vocab_size tokens (formats: int32 max length, then
+// per token float32 score, int32 length, bytes). Merges are derived from the scores.
+Tokenizer *tokenizer_load_llama2c(const char *path, uint32_t vocab_size, Error *err);
+// From scratch, for a trainer of vocabularies: pieces[i] is the text of id i (with U+2581 for
+// space); ids 0,1,2 are <unk>, <s>, </s>, ids 3..258 the bytes. merges: pairs of piece ids, best
+// first. Copies all it needs.
+Tokenizer *tokenizer_build(const char *const *pieces, uint32_t vocab_size,
+                           const uint32_t (*merges)[2], size_t merge_count, Error *err);
+void tokenizer_free(Tokenizer *tokenizer);
+
+// Writes path (a tokenizer.json that Hugging Face tokenizers loads and that encodes the same).
+bool tokenizer_save(const Tokenizer *tokenizer, const char *path, Error *err);
+
+uint32_t tokenizer_vocab_size(const Tokenizer *tokenizer); // the largest id + 1
+uint32_t tokenizer_bos(const Tokenizer *tokenizer);
+uint32_t tokenizer_eos(const Tokenizer *tokenizer);
+
+// Appends the ids of text (size bytes, valid UTF-8 or an error that gives the byte offset), without
+// BOS or EOS. Special tokens written out in the text are taken as special tokens where Hugging Face
+// does so: everywhere if the file says "normalized": false, else only behind a space or at the
+// start of the text. n log n in the length of the text. An empty text has no tokens; on failure out
+// is as it was.
+bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t size, TokenList *out,
+                      Error *err);
+
+// The text of ids as malloc'ed, NUL-terminated UTF-8 (bytes that are not valid UTF-8 become
+// U+FFFD each); special tokens, ids without a piece and NUL bytes are left out, one leading space
+// is dropped. NULL: out of memory.
+char *tokenizer_decode(const Tokenizer *tokenizer, const uint32_t *ids, size_t count);
+
+// Decoding token by token, for text that streams: each push returns the bytes that are now
+// certain (whole UTF-8 sequences), in a buffer that lives until the next push.
+typedef struct {
+    const Tokenizer *tokenizer;
+    char pending[8]; // a UTF-8 sequence that is not whole yet
+    size_t waiting;  // bytes in pending
+    char text[1024]; // what the last push returned
+    bool started;    // the one leading space is behind us
+} TokenStream;
+
+void token_stream_begin(TokenStream *stream, const Tokenizer *tokenizer);
+const char *token_stream_push(TokenStream *stream, uint32_t id);
+const char *token_stream_end(TokenStream *stream); // what is still pending, as U+FFFD
+
+#endif
