@@ -1,0 +1,171 @@
+// One LLaMA block as recorded work: see block.h.
+#include "model/block.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+// A tensor to be made: where, and its width.
+typedef struct {
+    Tensor *tensor;
+    uint32_t cols;
+} Wanted;
+
+static bool make_all(Gpu *gpu, const Wanted *wanted, size_t count, uint32_t rows, Error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        *wanted[i].tensor = tensor_make(gpu, MEMORY_DEVICE, rows, wanted[i].cols, err);
+        if (!wanted[i].tensor->span) return false;
+    }
+    return true;
+}
+
+enum { ACTIVATIONS = 12, GRADIENTS = 9 };
+
+static void list_activations(Wanted *list, BlockActivations *a, const LlamaConfig *c)
+{
+    uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
+    const Wanted all[ACTIVATIONS] = {
+        {&a->normed, c->width},     {&a->q, heads},         {&a->k, kv},
+        {&a->v, kv},                {&a->attended, heads},  {&a->stats, 2 * c->heads},
+        {&a->middle, c->width},     {&a->mlp_normed, c->width}, {&a->gate, c->hidden},
+        {&a->up, c->hidden},        {&a->h, c->hidden},     {&a->branch, c->width}};
+    for (int i = 0; i < ACTIVATIONS; i++) list[i] = all[i];
+}
+
+static void list_gradients(Wanted *list, BlockGradients *g, const LlamaConfig *c)
+{
+    uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
+    const Wanted all[GRADIENTS] = {{&g->h, c->hidden},   {&g->gate, c->hidden}, {&g->up, c->hidden},
+                                   {&g->normed, c->width}, {&g->attended, heads}, {&g->q, heads},
+                                   {&g->k, kv},          {&g->v, kv},           {&g->inverse, 1}};
+    for (int i = 0; i < GRADIENTS; i++) list[i] = all[i];
+}
+
+bool block_activations_make(BlockActivations *a, Gpu *gpu, const LlamaConfig *config, uint32_t rows,
+                            Error *err)
+{
+    Wanted list[ACTIVATIONS];
+    *a = (BlockActivations){0};
+    list_activations(list, a, config);
+    if (make_all(gpu, list, ACTIVATIONS, rows, err)) return true;
+    block_activations_free(a, gpu);
+    return false;
+}
+
+void block_activations_free(BlockActivations *a, Gpu *gpu)
+{
+    Wanted list[ACTIVATIONS];
+    list_activations(list, a, &(LlamaConfig){0});
+    for (int i = 0; i < ACTIVATIONS; i++) tensor_free(gpu, list[i].tensor);
+}
+
+bool block_gradients_make(BlockGradients *g, Gpu *gpu, const LlamaConfig *config, uint32_t rows,
+                          Error *err)
+{
+    Wanted list[GRADIENTS];
+    *g = (BlockGradients){0};
+    list_gradients(list, g, config);
+    if (make_all(gpu, list, GRADIENTS, rows, err)) return true;
+    block_gradients_free(g, gpu);
+    return false;
+}
+
+void block_gradients_free(BlockGradients *g, Gpu *gpu)
+{
+    Wanted list[GRADIENTS];
+    list_gradients(list, g, &(LlamaConfig){0});
+    for (int i = 0; i < GRADIENTS; i++) tensor_free(gpu, list[i].tensor);
+}
+
+Tensor rope_turns_make(Gpu *gpu, const LlamaConfig *config, uint32_t context, Error *err)
+{
+    uint32_t size = config->head_size, half = size / 2;
+    Tensor turns = tensor_make(gpu, MEMORY_DEVICE, context, size, err);
+    float *values = malloc(tensor_bytes(turns));
+    if (!turns.span || !values) {
+        if (turns.span) error_set(err, "out of memory");
+        tensor_free(gpu, &turns);
+    }
+    for (uint32_t t = 0; turns.span && t < context; t++)
+        for (uint32_t j = 0; j < half; j++) {
+            double angle = t * pow(config->rope_theta, -2.0 * j / size);
+            values[(size_t)t * size + j] = (float)cos(angle);
+            values[(size_t)t * size + half + j] = (float)sin(angle);
+        }
+    if (turns.span && !tensor_upload(gpu, turns, values, err)) tensor_free(gpu, &turns);
+    free(values);
+    return turns;
+}
+
+static Heads block_heads(const LlamaConfig *c)
+{
+    return (Heads){c->heads, c->kv_heads, c->head_size};
+}
+
+void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                   const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
+                   const BlockCache *cache)
+{
+    Rows r = rows->rows;
+    float epsilon = (float)config->norm_epsilon;
+    op_rmsnorm(tape, a->normed, x, w->attn_norm, epsilon, r);
+    op_matmul(tape, a->q, a->normed, w->q, r);
+    op_matmul(tape, a->k, a->normed, w->k, r);
+    op_matmul(tape, a->v, a->normed, w->v, r);
+    op_rope(tape, a->q, rows->row_table, rows->turns, r);
+    op_rope(tape, a->k, rows->row_table, rows->turns, r);
+    Tensor k = a->k, v = a->v;
+    if (cache) {
+        op_scatter(tape, cache->k, a->k, cache->slots, false, r);
+        op_scatter(tape, cache->v, a->v, cache->slots, false, r);
+        k = cache->k;
+        v = cache->v;
+    }
+    op_attention(tape, a->attended, a->stats, a->q, k, v, rows->row_table, block_heads(config), r);
+    op_matmul(tape, a->branch, a->attended, w->o, r);
+    op_add(tape, a->middle, x, a->branch, r);
+
+    op_rmsnorm(tape, a->mlp_normed, a->middle, w->mlp_norm, epsilon, r);
+    op_matmul(tape, a->gate, a->mlp_normed, w->gate, r);
+    op_matmul(tape, a->up, a->mlp_normed, w->up, r);
+    op_swiglu(tape, a->h, a->gate, a->up, r);
+    op_matmul(tape, a->branch, a->h, w->down, r);
+    op_add(tape, out, a->middle, a->branch, r);
+}
+
+static void mlp_back(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                     BlockWeights *dw, const BlockActivations *a, const BlockGradients *g,
+                     Tensor dx, Rows r)
+{
+    op_matmul_back_x(tape, g->h, dx, w->down, false, r);
+    op_matmul_back_w(tape, dw->down, dx, a->h, r);
+    op_swiglu_back(tape, g->gate, g->up, g->h, a->gate, a->up, r);
+    op_matmul_back_w(tape, dw->gate, g->gate, a->mlp_normed, r);
+    op_matmul_back_w(tape, dw->up, g->up, a->mlp_normed, r);
+    op_matmul_back_x(tape, g->normed, g->gate, w->gate, false, r);
+    op_matmul_back_x(tape, g->normed, g->up, w->up, true, r);
+    op_rmsnorm_back(tape, dx, dw->mlp_norm, g->inverse, g->normed, a->middle, w->mlp_norm,
+                    (float)config->norm_epsilon, true, r);
+}
+
+void block_back(Tape *tape, const LlamaConfig *config, const BlockWeights *w, BlockWeights *dw,
+                const BlockActivations *a, const BlockGradients *g, Tensor dx, Tensor x,
+                const BlockRows *rows)
+{
+    Rows r = rows->rows;
+    mlp_back(tape, config, w, dw, a, g, dx, r);
+    op_matmul_back_x(tape, g->attended, dx, w->o, false, r);
+    op_matmul_back_w(tape, dw->o, dx, a->attended, r);
+    op_attention_back(tape, g->q, g->k, g->v, g->attended, a->attended, a->stats, a->q, a->k, a->v,
+                      rows->row_table, block_heads(config), r);
+    op_rope_back(tape, g->q, rows->row_table, rows->turns, r);
+    op_rope_back(tape, g->k, rows->row_table, rows->turns, r);
+    op_matmul_back_w(tape, dw->q, g->q, a->normed, r);
+    op_matmul_back_w(tape, dw->k, g->k, a->normed, r);
+    op_matmul_back_w(tape, dw->v, g->v, a->normed, r);
+    op_matmul_back_x(tape, g->normed, g->q, w->q, false, r);
+    op_matmul_back_x(tape, g->normed, g->k, w->k, true, r);
+    op_matmul_back_x(tape, g->normed, g->v, w->v, true, r);
+    op_rmsnorm_back(tape, dx, dw->attn_norm, g->inverse, g->normed, x, w->attn_norm,
+                    (float)config->norm_epsilon, true, r);
+}

@@ -1,0 +1,68 @@
+// One LLaMA block as recorded work, forward and backward, and what it keeps in between. Knows
+// nothing of exits or losses (train/) and nothing of depth policies (infer/).
+#ifndef STRATA_MODEL_BLOCK_H
+#define STRATA_MODEL_BLOCK_H
+
+#include "model/llama.h"
+#include "ops/ops.h"
+
+// The rows of a step: several sequences end to end, or the newest tokens of one. Letters as in
+// config.h; R is rows.max.
+typedef struct {
+    Rows rows;
+    Tensor row_table; // (R, 4) u32: position, first key, last key + 1, last attending row + 1
+    Tensor turns;     // (T, S): rope_turns_make
+} BlockRows;
+
+// What forward leaves for backward; without backward one set serves every block in turn.
+typedef struct {
+    Tensor normed;      // (R, D) attention's input
+    Tensor q;           // (R, A * S) turned
+    Tensor k, v;        // (R, G * S) k turned
+    Tensor attended;    // (R, A * S)
+    Tensor stats;       // (R, 2 * A)
+    Tensor middle;      // (R, D) the residual stream between attention and MLP
+    Tensor mlp_normed;  // (R, D)
+    Tensor gate, up, h; // (R, H)
+    Tensor branch;      // (R, D) what a branch adds
+} BlockActivations;
+
+// The gradients that backward needs for a while; one set serves every block.
+typedef struct {
+    Tensor h, gate, up; // (R, H)
+    Tensor normed;      // (R, D)
+    Tensor attended, q; // (R, A * S)
+    Tensor k, v;        // (R, G * S)
+    Tensor inverse;     // (R, 1)
+} BlockGradients;
+
+// Keys and values of all positions of one sequence, at one block.
+typedef struct {
+    Tensor k, v;  // (context, G * S)
+    Tensor slots; // (R) u32: where each row's key and value go
+} BlockCache;
+
+bool block_activations_make(BlockActivations *a, Gpu *gpu, const LlamaConfig *config, uint32_t rows,
+                            Error *err);
+void block_activations_free(BlockActivations *a, Gpu *gpu);
+bool block_gradients_make(BlockGradients *g, Gpu *gpu, const LlamaConfig *config, uint32_t rows,
+                          Error *err);
+void block_gradients_free(BlockGradients *g, Gpu *gpu);
+
+// Cosines and sines of every position: row t holds cos(t f_j), then sin(t f_j), j < S / 2,
+// f_j = theta^(-2j/S); computed in double. (context, S)
+Tensor rope_turns_make(Gpu *gpu, const LlamaConfig *config, uint32_t context, Error *err);
+
+// out (R, D) = block(x (R, D)). With a cache, keys and values go there and attention reads there;
+// cache NULL: rows attend to rows.
+void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                   const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
+                   const BlockCache *cache);
+
+// dx (R, D) comes as the gradient of out and leaves as the gradient of x, in place: the residual
+// stream's gradient passes a block and each branch adds to it. dw gets += .
+void block_back(Tape *tape, const LlamaConfig *config, const BlockWeights *w, BlockWeights *dw,
+                const BlockActivations *a, const BlockGradients *g, Tensor dx, Tensor x,
+                const BlockRows *rows);
+
+#endif
