@@ -1,0 +1,39 @@
+// The training run: data in its order, steps, validation, saving. Reports to callbacks; prints
+// nothing. The metrics file is metrics.h's.
+#ifndef STRATA_TRAIN_TRAINER_H
+#define STRATA_TRAIN_TRAINER_H
+
+#include "text/tokenizer.h"
+#include "train/evaluate.h"
+#include "train/train_config.h"
+
+#include <signal.h>
+
+// One step that is done.
+typedef struct {
+    uint64_t step, steps;
+    uint32_t exit_count;
+    const uint32_t *exits;           // (exit_count) depths
+    double losses[CONFIG_MAX_EXITS]; // (exit_count) nats per supervised token of the step
+    double loss;                     // their mean: what is minimised
+    double norm, rate;               // gradient norm before clipping, learning rate
+    uint64_t tokens, supervised;     // of this step
+    double seconds;                  // of this step
+    double elapsed;                  // since the first step began
+} StepReport;
+
+// What the run tells; all may be NULL.
+typedef struct {
+    void *user;
+    void (*note)(void *user, const char *line);           // what was found, what was cut, ...
+    void (*stepped)(void *user, const StepReport *report);
+    void (*validated)(void *user, uint64_t step, const DepthScore *scores, uint32_t count);
+    void (*saved)(void *user, uint64_t step);
+} TrainEvents;
+
+// Trains as config says and saves into config->out. *stop, set from a signal handler, ends the run
+// after the step at hand, which is saved. config is completed (steps, context, exits) in place.
+bool train(TrainConfig *config, Gpu *gpu, const TrainEvents *events,
+           const volatile sig_atomic_t *stop, Error *err);
+
+#endif
