@@ -1,0 +1,41 @@
+// What the subcommands share: exit statuses, options, the model and tokenizer of a folder.
+#ifndef STRATA_TOOLS_CLI_H
+#define STRATA_TOOLS_CLI_H
+
+#include "model/llama.h"
+#include "text/tokenizer.h"
+
+#include <getopt.h>
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+// Each takes its arguments with argv[0] the subcommand's name, and returns an exit status.
+int cmd_train(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
+int cmd_generate(int argc, char **argv);
+int cmd_devices(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
+
+// Prints "strata: message" on standard error; returns the status for it.
+int cli_fail(const Error *err);
+int cli_usage(const char *usage, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// A whole number of [low, high] or false.
+bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
+
+// A model that is being used: folder, device, weights, tokenizer.
+typedef struct {
+    Gpu *gpu;
+    Llama model;
+    Tokenizer *tokenizer;
+} Loaded;
+
+bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err);
+void cli_unload(Loaded *loaded);
+
+// Depths from "2,3,5", "exits" (those the model was trained with, else the last block) or "all"
+// (every depth) into depths, ascending, each within 1..L. Returns how many, 0 and a message on
+// failure.
+uint32_t cli_depths(uint32_t *depths, const char *text, const LlamaConfig *config, Error *err);
+
+#endif

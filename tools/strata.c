@@ -1,0 +1,47 @@
+// The program strata: picks the subcommand. Each lives in its own cmd_*.c.
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *what;
+    int (*run)(int argc, char **argv);
+} COMMANDS[] = {
+    {"train", "fine-tune (or train) a model with SoFT or SFT", cmd_train},
+    {"eval", "loss, perplexity, accuracy and exact match per depth", cmd_eval},
+    {"generate", "generate text at one depth or at each", cmd_generate},
+    {"devices", "the Vulkan devices and what they can do", cmd_devices},
+    {"convert", "make a Hugging Face folder from a llama2.c checkpoint", cmd_convert},
+};
+enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
+
+static void help(FILE *to)
+{
+    fprintf(to, "usage: strata COMMAND [ARGUMENT]...\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(to, "  %-10s%s\n", COMMANDS[i].name, COMMANDS[i].what);
+    fprintf(to, "\n`strata COMMAND --help` says what it takes. STRATA_DEVICE or --device choose "
+                "the GPU.\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        help(stdout);
+        return EXIT_OK;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], COMMANDS[i].name)) continue;
+        int status = COMMANDS[i].run(argc - 1, argv + 1);
+        unsigned messages = gpu_validation_messages();
+        if (messages) fprintf(stderr, "strata: %u messages of the validation layer\n", messages);
+        return status == EXIT_OK && messages ? EXIT_FAILED : status;
+    }
+    fprintf(stderr, "strata: unknown command '%.40s'; `strata --help` lists them\n", argv[1]);
+    return EXIT_USAGE;
+}
