@@ -47,8 +47,8 @@ static double time_step(Step *step, const Dataset *set, size_t *next, const Opti
     batch_end(batch);
     double weights[CONFIG_MAX_EXITS], norm, began = now();
     for (uint32_t e = 0; e < exits; e++) weights[e] = 1.0 / (batch->supervised * exits);
-    const UpdateValues values = {.rate = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                                 .clip = 1.0, .time = 1};
+    const UpdateValues values = {
+        .rate = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .clip = 1.0, .time = 1};
     if (!step_zero_gradients(step, err) || !step_run(step, weights, err) ||
         !step_update(step, &values, &norm, err))
         return 0.0;
@@ -56,8 +56,8 @@ static double time_step(Step *step, const Dataset *set, size_t *next, const Opti
 }
 
 // SFT and SoFT in turn, so that both meet the same noise of the machine.
-static bool bench_steps(Loaded *loaded, const Dataset *set, const Options *o,
-                        const uint32_t *exits, uint32_t exit_count, Error *err)
+static bool bench_steps(Loaded *loaded, const Dataset *set, const Options *o, const uint32_t *exits,
+                        uint32_t exit_count, Error *err)
 {
     double speeds[2][MOST_STEPS];
     uint32_t last = loaded->model.config.blocks, rows = (uint32_t)o->batch * (set->longest - 1);

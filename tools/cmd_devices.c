@@ -42,9 +42,8 @@ static void print(size_t i, const GpuInfo *info)
 int cmd_devices(int argc, char **argv)
 {
     static const char usage[] = "strata devices [--device N|NAME]";
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
-                                            {"device", required_argument, NULL, 'D'},
-                                            {0}};
+    static const struct option options[] = {
+        {"help", no_argument, NULL, 'h'}, {"device", required_argument, NULL, 'D'}, {0}};
     const char *device = NULL;
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (option == 'h') {

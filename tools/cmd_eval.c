@@ -18,21 +18,30 @@ static const char USAGE[] = "strata eval MODEL --data FILE.json [--depths 2,3,5|
 // -1: go on; else the status to end with.
 static int parse(Options *o, int argc, char **argv)
 {
-    static const struct option options[] = {{"data", required_argument, NULL, 'd'},
-                                            {"depths", required_argument, NULL, 'n'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"device", required_argument, NULL, 'D'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"data", required_argument, NULL, 'd'}, {"depths", required_argument, NULL, 'n'},
+        {"json", no_argument, NULL, 'j'},       {"device", required_argument, NULL, 'D'},
+        {"help", no_argument, NULL, 'h'},       {0}};
     *o = (Options){.depths = "exits"};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
-        case 'd': o->data = optarg; break;
-        case 'n': o->depths = optarg; break;
-        case 'j': o->json = true; break;
-        case 'D': o->device = optarg; break;
-        case 'h': printf("usage: %s\n", USAGE); return EXIT_OK;
-        default: return cli_usage(USAGE, "unknown option or missing value");
+        case 'd':
+            o->data = optarg;
+            break;
+        case 'n':
+            o->depths = optarg;
+            break;
+        case 'j':
+            o->json = true;
+            break;
+        case 'D':
+            o->device = optarg;
+            break;
+        case 'h':
+            printf("usage: %s\n", USAGE);
+            return EXIT_OK;
+        default:
+            return cli_usage(USAGE, "unknown option or missing value");
         }
     }
     if (argc - optind != 1) return cli_usage(USAGE, "eval takes one MODEL");
@@ -77,7 +86,8 @@ static bool run(const Options *o, Loaded *loaded, Error *err)
     DepthScore scores[CONFIG_MAX_EXITS];
     Dataset set;
     uint32_t count = cli_depths(depths, o->depths, &loaded->model.config, err);
-    if (!count || !dataset_load(&set, o->data, loaded->tokenizer, loaded->model.config.context, err))
+    if (!count ||
+        !dataset_load(&set, o->data, loaded->tokenizer, loaded->model.config.context, err))
         return false;
     if (set.truncated || set.dropped)
         fprintf(stderr, "%s: %zu records cut at the context of %u tokens, %zu left out\n", o->data,

@@ -37,18 +37,34 @@ static int parse(Options *o, int argc, char **argv)
     *o = (Options){.max_tokens = 256};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
-        case 'd': o->depth = optarg; break;
-        case 'p': o->prompt = optarg; break;
-        case 'f': o->prompt_file = optarg; break;
-        case 'a': o->alpaca = true; break;
-        case 'j': o->json = true; break;
-        case 'D': o->device = optarg; break;
-        case 'h': printf("usage: %s\n", USAGE); return EXIT_OK;
+        case 'd':
+            o->depth = optarg;
+            break;
+        case 'p':
+            o->prompt = optarg;
+            break;
+        case 'f':
+            o->prompt_file = optarg;
+            break;
+        case 'a':
+            o->alpaca = true;
+            break;
+        case 'j':
+            o->json = true;
+            break;
+        case 'D':
+            o->device = optarg;
+            break;
+        case 'h':
+            printf("usage: %s\n", USAGE);
+            return EXIT_OK;
         case 'n':
             if (!cli_number(optarg, 1, 1 << 30, &o->max_tokens))
-                return cli_usage(USAGE, "--max-tokens '%.40s' is not a number of 1 and more", optarg);
+                return cli_usage(USAGE, "--max-tokens '%.40s' is not a number of 1 and more",
+                                 optarg);
             break;
-        default: return cli_usage(USAGE, "unknown option or missing value");
+        default:
+            return cli_usage(USAGE, "unknown option or missing value");
         }
     }
     if (argc - optind == 2 && !strcmp(argv[optind + 1], "-") && !o->prompt_file) {

@@ -1,5 +1,5 @@
-// strata train: reads the config, trains, shows progress. On a terminal one line that renews itself;
-// otherwise plain lines.
+// strata train: reads the config, trains, shows progress. On a terminal one line that renews
+// itself; otherwise plain lines.
 #include "cli.h"
 #include "train/metrics.h"
 
@@ -124,13 +124,18 @@ int cmd_train(int argc, char **argv)
     size_t set_count = 0;
     int status = -1;
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        if (option == 's' && sets) sets[set_count++] = optarg;
-        else if (option == 'D') device = optarg;
-        else if (option == 'h') status = (printf("usage: %s\n", usage), EXIT_OK);
-        else status = cli_usage(usage, "unknown option or missing value");
+        if (option == 's' && sets)
+            sets[set_count++] = optarg;
+        else if (option == 'D')
+            device = optarg;
+        else if (option == 'h')
+            status = (printf("usage: %s\n", usage), EXIT_OK);
+        else
+            status = cli_usage(usage, "unknown option or missing value");
         if (status != -1) break;
     }
-    if (status == -1 && argc - optind != 1) status = cli_usage(usage, "train takes one CONFIG.json");
+    if (status == -1 && argc - optind != 1)
+        status = cli_usage(usage, "train takes one CONFIG.json");
     TrainConfig config = {0};
     Error err;
     if (status == -1) {

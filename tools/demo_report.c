@@ -26,7 +26,8 @@ static bool score(Loaded *loaded, const char *data, const Report *report, DepthS
     Dataset set;
     if (!dataset_load(&set, data, loaded->tokenizer, loaded->model.config.context, err))
         return false;
-    bool ok = evaluate(&loaded->model, &set, report->depths, report->count, scores, NULL, NULL, err);
+    bool ok =
+        evaluate(&loaded->model, &set, report->depths, report->count, scores, NULL, NULL, err);
     dataset_free(&set);
     return ok;
 }
@@ -58,8 +59,8 @@ static bool generate_all(Loaded *loaded, const AlpacaRecord *record, Report *rep
     bool ok = session && text && token_list_push(&prompt, tokenizer_bos(loaded->tokenizer)) &&
               tokenizer_encode(loaded->tokenizer, text, strlen(text), &prompt, err);
     for (uint32_t i = 0; ok && i < report->count; i++) {
-        report->answers[i] = answer(loaded, session, &prompt, report->depths[i],
-                                    &report->tokens_per_second[i], err);
+        report->answers[i] =
+            answer(loaded, session, &prompt, report->depths[i], &report->tokens_per_second[i], err);
         ok = report->answers[i] != NULL;
     }
     session_close(session);

@@ -10,15 +10,15 @@
 typedef struct {
     Gpu *gpu;
     Counts *counts;
-    uint32_t capacity;    // R
-    uint64_t *sorted;     // (R) scratch: token << 32 | row
-    Tensor tokens;        // (R, 1) inputs
-    Tensor row_table;     // (R, 4) see shaders/args.h
-    Tensor uses;          // (R + 1, 2) distinct tokens and where their rows begin in order
-    Tensor order;         // (R, 1) rows by token
-    Tensor index;         // (R, 1) supervised rows
-    Tensor targets;       // (R, 1) their targets
-    uint32_t used;        // rows
+    uint32_t capacity; // R
+    uint64_t *sorted;  // (R) scratch: token << 32 | row
+    Tensor tokens;     // (R, 1) inputs
+    Tensor row_table;  // (R, 4) see shaders/args.h
+    Tensor uses;       // (R + 1, 2) distinct tokens and where their rows begin in order
+    Tensor order;      // (R, 1) rows by token
+    Tensor index;      // (R, 1) supervised rows
+    Tensor targets;    // (R, 1) their targets
+    uint32_t used;     // rows
     uint32_t supervised;
 } Batch;
 

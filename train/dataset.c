@@ -39,8 +39,7 @@ static bool encode(TokenList *all, uint32_t *prompt_tokens, const AlpacaRecord *
     if (!ok) error_set(err, "out of memory");
     ok = ok && tokenizer_encode(tokenizer, prompt, strlen(prompt), &alone, err) &&
          tokenizer_encode(tokenizer, text, strlen(text), all, err);
-    if (ok && !token_list_push(all, tokenizer_eos(tokenizer)))
-        ok = error_set(err, "out of memory");
+    if (ok && !token_list_push(all, tokenizer_eos(tokenizer))) ok = error_set(err, "out of memory");
     *prompt_tokens = (uint32_t)alone.count + 1;
     token_list_free(&alone);
     free(text);

@@ -23,7 +23,8 @@ bool evaluate(Llama *model, const Dataset *set, const uint32_t *depths, uint32_t
               DepthScore *scores, void (*progress)(void *user, size_t done), void *user,
               Error *err);
 
-// {"depth","loss","perplexity","token_accuracy","exact_match"}; the caller owns it. NULL: no memory.
+// {"depth","loss","perplexity","token_accuracy","exact_match"}; the caller owns it. NULL: no
+// memory.
 struct cJSON *depth_score_json(const DepthScore *score);
 
 #endif

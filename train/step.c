@@ -25,14 +25,14 @@ struct Step {
                                    // without backward two tensors taken in turn
     BlockActivations *activations; // (deepest); without backward one set
     BlockGradients block_gradients;
-    Tensor dx;                     // (R, D) gradient of the residual stream
-    Tensor picked, normed;         // (C, D) supervised rows of an exit
-    Tensor dpicked, dnormed;       // (C, D)
-    Tensor inverse;                // (C, 1)
-    Tensor logits;                 // (C, V), then their gradient
+    Tensor dx;                       // (R, D) gradient of the residual stream
+    Tensor picked, normed;           // (C, D) supervised rows of an exit
+    Tensor dpicked, dnormed;         // (C, D)
+    Tensor inverse;                  // (C, 1)
+    Tensor logits;                   // (C, V), then their gradient
     Tensor losses[CONFIG_MAX_EXITS]; // (R, 2) MEMORY_HOST, per exit
-    Tensor values;                 // (1, STEP_VALUES) MEMORY_HOST
-    Tensor partials, clip;         // gradient norm; clip (1, 2) MEMORY_HOST
+    Tensor values;                   // (1, STEP_VALUES) MEMORY_HOST
+    Tensor partials, clip;           // gradient norm; clip (1, 2) MEMORY_HOST
 
     Tape *embed, *embed_back, *zero, *update;
     Tape **forward, **exit, **back; // (deepest), exit by index of exits
@@ -152,8 +152,8 @@ static void record_exit_chunk(Step *s, Tape *tape, uint32_t e, Rows rows)
     op_matmul_back_x(tape, s->dnormed, s->logits, m->head, false, rows);
     op_matmul_back_w(tape, m->config.tied ? s->gradients.embed : s->gradients.head, s->logits,
                      s->normed, rows);
-    op_rmsnorm_back(tape, s->dpicked, s->gradients.norm, s->inverse, s->dnormed, s->picked,
-                    m->norm, epsilon, false, rows);
+    op_rmsnorm_back(tape, s->dpicked, s->gradients.norm, s->inverse, s->dnormed, s->picked, m->norm,
+                    epsilon, false, rows);
     op_scatter(tape, s->dx, s->dpicked, s->batch.index, true, rows);
 }
 
@@ -183,8 +183,8 @@ static void record_update(Step *s, Tape *tape, uint32_t unused)
     size_t count = llama_parameter_count(&s->model->config);
     uint32_t partials = 0;
     for (size_t i = 0; i < count; i++)
-        partials += op_sum_squares(tape, s->partials, partials,
-                                   *llama_parameter(&s->gradients, i).tensor);
+        partials +=
+            op_sum_squares(tape, s->partials, partials, *llama_parameter(&s->gradients, i).tensor);
     op_clip(tape, s->clip, s->partials, partials, s->values);
     for (size_t i = 0; i < count; i++) {
         LlamaParameter p = llama_parameter(s->model, i);
@@ -276,9 +276,9 @@ void step_close(Step *s)
     Gpu *gpu = s->model->gpu;
     free_tapes(s);
     batch_free(&s->batch);
-    Tensor *const tensors[] = {&s->turns,   &s->dx,      &s->picked, &s->normed, &s->dpicked,
-                               &s->dnormed, &s->inverse, &s->logits, &s->values, &s->partials,
-                               &s->clip};
+    Tensor *const tensors[] = {&s->turns,   &s->dx,       &s->picked,  &s->normed,
+                               &s->dpicked, &s->dnormed,  &s->inverse, &s->logits,
+                               &s->values,  &s->partials, &s->clip};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) tensor_free(gpu, tensors[i]);
     for (uint32_t i = 0; s->streams && i <= s->deepest; i++) tensor_free(gpu, &s->streams[i]);
     for (uint32_t i = 0; s->activations && i < s->deepest; i++)

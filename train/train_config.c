@@ -8,10 +8,10 @@
 #include <string.h>
 
 static const char *const KEYS[] = {
-    "model",  "tokenizer",     "init",      "data",         "valid",   "out",
-    "method", "exits",         "steps",     "batch_size",   "grad_accum", "context",
-    "seed",   "learning_rate", "schedule",  "warmup",       "weight_decay", "beta1",
-    "beta2",  "epsilon",       "clip",      "save_every",   "validate_every"};
+    "model",  "tokenizer",     "init",     "data",       "valid",         "out",
+    "method", "exits",         "steps",    "batch_size", "grad_accum",    "context",
+    "seed",   "learning_rate", "schedule", "warmup",     "weight_decay",  "beta1",
+    "beta2",  "epsilon",       "clip",     "save_every", "validate_every"};
 
 static bool known(const char *key)
 {
@@ -34,15 +34,13 @@ static bool check_keys(const cJSON *object, const char *file, Error *err)
 static bool apply_set(cJSON *object, const char *set, Error *err)
 {
     const char *equals = strchr(set, '=');
-    if (!equals || equals == set)
-        return error_set(err, "--set %.80s: key=value is expected", set);
+    if (!equals || equals == set) return error_set(err, "--set %.80s: key=value is expected", set);
     size_t length = (size_t)(equals - set);
     char key[64];
     if (length >= sizeof key) return error_set(err, "--set %.80s: unknown key", set);
     memcpy(key, set, length);
     key[length] = 0;
-    if (!known(key))
-        return error_set(err, "--set %s: unknown key; the README lists the keys", key);
+    if (!known(key)) return error_set(err, "--set %s: unknown key; the README lists the keys", key);
     cJSON *value = json_parse(equals + 1, strlen(equals + 1), "--set", NULL);
     if (!value) value = cJSON_CreateString(equals + 1);
     cJSON_DeleteItemFromObjectCaseSensitive(object, key);

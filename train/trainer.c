@@ -24,7 +24,7 @@ typedef struct {
     uint32_t *order; // (data.count) the epoch's order of examples
     size_t at;       // next in order
     Random random;
-    uint64_t saved;  // the step that was saved last
+    uint64_t saved; // the step that was saved last
 } Run;
 
 static double now(void)
@@ -34,8 +34,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void note(const Run *run, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static void note(const Run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void note(const Run *run, const char *format, ...)
 {
     char line[512];
@@ -213,12 +212,19 @@ static bool run_step(Run *run, uint64_t number, const Example **examples, StepRe
 {
     const TrainConfig *c = run->config;
     double began = now();
-    *report = (StepReport){.step = number, .steps = c->steps, .exit_count = c->exit_count,
-                           .exits = c->exits, .rate = train_config_rate(c, number)};
+    *report = (StepReport){.step = number,
+                           .steps = c->steps,
+                           .exit_count = c->exit_count,
+                           .exits = c->exits,
+                           .rate = train_config_rate(c, number)};
     for (uint32_t i = 0; i < c->batch_size * c->grad_accum; i++) examples[i] = next_example(run);
-    const UpdateValues values = {.rate = report->rate, .beta1 = c->beta1, .beta2 = c->beta2,
-                                 .epsilon = c->epsilon, .weight_decay = c->weight_decay,
-                                 .clip = c->clip, .time = number};
+    const UpdateValues values = {.rate = report->rate,
+                                 .beta1 = c->beta1,
+                                 .beta2 = c->beta2,
+                                 .epsilon = c->epsilon,
+                                 .weight_decay = c->weight_decay,
+                                 .clip = c->clip,
+                                 .time = number};
     bool ok = step_zero_gradients(run->step, err) && run_batches(run, examples, report, err) &&
               step_update(run->step, &values, &report->norm, err);
     report->seconds = now() - began;

@@ -25,7 +25,7 @@ typedef struct {
 // What the run tells; all may be NULL.
 typedef struct {
     void *user;
-    void (*note)(void *user, const char *line);           // what was found, what was cut, ...
+    void (*note)(void *user, const char *line); // what was found, what was cut, ...
     void (*stepped)(void *user, const StepReport *report);
     void (*validated)(void *user, uint64_t step, const DepthScore *scores, uint32_t count);
     void (*saved)(void *user, uint64_t step);

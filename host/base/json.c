@@ -167,8 +167,7 @@ bool json_bool_or(bool *out, const cJSON *object, const char *key, bool fallback
     const cJSON *item = find(object, key);
     *out = fallback;
     if (!item) return true;
-    if (!cJSON_IsBool(item))
-        return error_set(err, "%s: key '%s' must be true or false", file, key);
+    if (!cJSON_IsBool(item)) return error_set(err, "%s: key '%s' must be true or false", file, key);
     *out = cJSON_IsTrue(item);
     return true;
 }

@@ -29,8 +29,7 @@ Counts *counts_open(Gpu *gpu, Error *err)
     }
     counts->gpu = gpu;
     counts->values = tensor_make(gpu, MEMORY_HOST, 1, COUNTS_MAX, err);
-    if (counts->values.span)
-        counts->commands = tensor_make(gpu, MEMORY_HOST, MAX_COMMANDS, 4, err);
+    if (counts->values.span) counts->commands = tensor_make(gpu, MEMORY_HOST, MAX_COMMANDS, 4, err);
     if (counts->commands.span) return counts;
     counts_close(counts);
     return NULL;

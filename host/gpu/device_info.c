@@ -9,11 +9,16 @@
 static const char *kind_name(VkPhysicalDeviceType type)
 {
     switch (type) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return "discrete";
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return "integrated";
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return "virtual";
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return "cpu";
-    default: return "other";
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return "discrete";
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+        return "integrated";
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+        return "virtual";
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return "cpu";
+    default:
+        return "other";
     }
 }
 
@@ -198,8 +203,8 @@ bool gpu_list(GpuInfo *infos, size_t max, size_t *count, const char *device, Err
     VkDebugUtilsMessengerEXT messenger;
     DeviceList list;
     *count = 0;
-    bool ok = instance_open(&instance, &messenger, err) &&
-              device_list(&list, instance, device, err);
+    bool ok =
+        instance_open(&instance, &messenger, err) && device_list(&list, instance, device, err);
     for (size_t i = 0; ok && i < list.count && i < max; i++) infos[(*count)++] = list.infos[i];
     instance_close(instance, messenger);
     return ok;

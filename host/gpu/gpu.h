@@ -22,22 +22,22 @@ typedef struct Gpu Gpu;
 // What a device is and can do; every text is NUL-terminated.
 typedef struct {
     char name[256];
-    char driver[512];         // name and version, as the driver states them
-    char kind[16];            // "discrete", "integrated", "virtual", "cpu" or "other"
-    char vulkan[16];          // "1.3.224"
-    uint64_t local_bytes;     // the largest device-local heap
-    uint64_t host_bytes;      // the largest heap that is host-visible
-    uint32_t subgroup_size;   // lanes
-    uint32_t shared_bytes;    // shared memory of a workgroup
-    uint32_t group_lanes;     // invocations of a workgroup, at most
-    uint64_t binding_bytes;   // maxStorageBufferRange
+    char driver[512];          // name and version, as the driver states them
+    char kind[16];             // "discrete", "integrated", "virtual", "cpu" or "other"
+    char vulkan[16];           // "1.3.224"
+    uint64_t local_bytes;      // the largest device-local heap
+    uint64_t host_bytes;       // the largest heap that is host-visible
+    uint32_t subgroup_size;    // lanes
+    uint32_t shared_bytes;     // shared memory of a workgroup
+    uint32_t group_lanes;      // invocations of a workgroup, at most
+    uint64_t binding_bytes;    // maxStorageBufferRange
     uint64_t allocation_bytes; // maxMemoryAllocationSize
-    uint32_t bindings;        // storage buffers a shader may see
-    bool timestamps;          // the compute queue has them
+    uint32_t bindings;         // storage buffers a shader may see
+    bool timestamps;           // the compute queue has them
     bool float16, storage16, storage8, int64, cooperative_matrix;
     bool subgroup_arithmetic, subgroup_shuffle; // in compute shaders
-    char problem[128]; // why strata cannot use it; empty where it can
-    bool chosen;       // gpu_open would take it
+    char problem[128];                          // why strata cannot use it; empty where it can
+    bool chosen;                                // gpu_open would take it
 } GpuInfo;
 
 // Fills infos (at most max) with what is there, best first as the loader lists them, and sets
@@ -123,10 +123,10 @@ typedef struct Tape Tape;
 
 // How many workgroups: x * y * z, where one of x and y may follow from a count.
 typedef struct {
-    uint32_t x, y;   // groups; the axis that follows from rows is ignored
-    Rows rows;       // counts NULL: a fixed grid
-    uint32_t tile;   // rows per group along the axis
-    uint32_t axis;   // 0: x follows from rows, 1: y
+    uint32_t x, y; // groups; the axis that follows from rows is ignored
+    Rows rows;     // counts NULL: a fixed grid
+    uint32_t tile; // rows per group along the axis
+    uint32_t axis; // 0: x follows from rows, 1: y
 } Grid;
 
 typedef struct {

@@ -33,9 +33,9 @@ typedef struct {
 
 struct Span {
     Block *block;
-    uint64_t offset, size;       // bytes into the block
+    uint64_t offset, size;            // bytes into the block
     uint64_t read_epoch, write_epoch; // the last epoch that read and wrote it
-    Span *next;                  // in the block
+    Span *next;                       // in the block
 };
 
 struct Gpu {

@@ -1,4 +1,5 @@
-// GLSL compiled at start, for those who tune shaders: STRATA_SHADER_DIR/NAME.comp through libshaderc.
+// GLSL compiled at start, for those who tune shaders: STRATA_SHADER_DIR/NAME.comp through
+// libshaderc.
 #include "gpu/internal.h"
 #include "base/file.h"
 
@@ -78,8 +79,8 @@ static bool compile(uint32_t **words, size_t *count, char *folder, const char *p
         shaderc_compile_options_set_include_callbacks(options, open_include, close_include, folder);
         shaderc_compilation_result_t result = shaderc_compile_into_spv(
             compiler, text, size, shaderc_compute_shader, path, "main", options);
-        ok = result && shaderc_result_get_compilation_status(result) ==
-                           shaderc_compilation_status_success;
+        ok = result &&
+             shaderc_result_get_compilation_status(result) == shaderc_compilation_status_success;
         if (!ok)
             report(path, result ? shaderc_result_get_error_message(result) : "", err);
         else if (!copy_words(words, count, result))

@@ -36,7 +36,8 @@ static void scan(Id *ids, uint32_t bound, const uint32_t *words, size_t count)
         uint32_t op = words[at] & 0xffff, length = words[at] >> 16;
         const uint32_t *w = words + at;
         if (!length || length > count - at) return;
-        if (op == OP_DECORATE && length >= 3 && w[1] < bound && (length > 3 || w[2] != DECORATION_BINDING))
+        if (op == OP_DECORATE && length >= 3 && w[1] < bound &&
+            (length > 3 || w[2] != DECORATION_BINDING))
             decorate(&ids[w[1]], w + 2);
         if (op == OP_MEMBER_DECORATE && length >= 4 && w[1] < bound && w[3] != DECORATION_BINDING)
             decorate(&ids[w[1]], w + 3); // a buffer block of ours has one member

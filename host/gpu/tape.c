@@ -135,8 +135,8 @@ static bool add_pool(Tape *tape)
     };
     VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
     if (tape->pool_count < MAX_POOLS)
-        result = vkCreateDescriptorPool(tape->gpu->device, &info, NULL,
-                                        &tape->pools[tape->pool_count]);
+        result =
+            vkCreateDescriptorPool(tape->gpu->device, &info, NULL, &tape->pools[tape->pool_count]);
     if (result != VK_SUCCESS) {
         fail(tape, result, tape->label);
         return false;
@@ -168,9 +168,9 @@ static VkDescriptorSet make_set(Tape *tape, const Dispatch *dispatch)
     for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
         const Tensor *tensor = &dispatch->tensors[i];
         if (!tensor->span) continue;
-        buffers[count] = (VkDescriptorBufferInfo){tensor->span->block->buffer,
-                                                  tensor->span->offset + tensor->offset,
-                                                  tensor_bytes(*tensor)};
+        buffers[count] =
+            (VkDescriptorBufferInfo){tensor->span->block->buffer,
+                                     tensor->span->offset + tensor->offset, tensor_bytes(*tensor)};
         writes[count] = (VkWriteDescriptorSet){
             .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
             .dstSet = set,

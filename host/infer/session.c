@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 64 };            // rows of a prompt that run together
+enum { CHUNK = 64 };             // rows of a prompt that run together
 enum { SLOT_ROWS, SLOT_WANTED }; // of the counts
 
 // The tapes for chunks of up to `rows` rows. Recorded once, replayed for every chunk.
@@ -130,10 +130,14 @@ static bool make_tensors(Session *s, Error *err)
         Memory memory;
         uint32_t cols;
     } all[] = {
-        {&s->tokens, MEMORY_HOST, 1},           {&s->row_table, MEMORY_HOST, ROW_WORDS},
-        {&s->slots, MEMORY_HOST, 1},            {&s->wanted, MEMORY_HOST, 1},
-        {&s->logits, MEMORY_HOST, c->vocab_size}, {&s->streams[0], MEMORY_DEVICE, c->width},
-        {&s->streams[1], MEMORY_DEVICE, c->width}, {&s->last, MEMORY_DEVICE, c->width},
+        {&s->tokens, MEMORY_HOST, 1},
+        {&s->row_table, MEMORY_HOST, ROW_WORDS},
+        {&s->slots, MEMORY_HOST, 1},
+        {&s->wanted, MEMORY_HOST, 1},
+        {&s->logits, MEMORY_HOST, c->vocab_size},
+        {&s->streams[0], MEMORY_DEVICE, c->width},
+        {&s->streams[1], MEMORY_DEVICE, c->width},
+        {&s->last, MEMORY_DEVICE, c->width},
         {&s->normed, MEMORY_DEVICE, c->width},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -177,8 +181,9 @@ void session_close(Session *s)
         tensor_free(gpu, &s->caches[i].v);
     }
     block_activations_free(&s->activations, gpu);
-    Tensor *const tensors[] = {&s->turns,      &s->tokens,     &s->row_table, &s->slots, &s->wanted,
-                               &s->streams[0], &s->streams[1], &s->last,      &s->normed, &s->logits};
+    Tensor *const tensors[] = {&s->turns,  &s->tokens,     &s->row_table,  &s->slots,
+                               &s->wanted, &s->streams[0], &s->streams[1], &s->last,
+                               &s->normed, &s->logits};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) tensor_free(gpu, tensors[i]);
     counts_close(s->counts);
     free(s->caches);

@@ -24,20 +24,28 @@ enum { ACTIVATIONS = 12, GRADIENTS = 9 };
 static void list_activations(Wanted *list, BlockActivations *a, const LlamaConfig *c)
 {
     uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
-    const Wanted all[ACTIVATIONS] = {
-        {&a->normed, c->width},     {&a->q, heads},         {&a->k, kv},
-        {&a->v, kv},                {&a->attended, heads},  {&a->stats, 2 * c->heads},
-        {&a->middle, c->width},     {&a->mlp_normed, c->width}, {&a->gate, c->hidden},
-        {&a->up, c->hidden},        {&a->h, c->hidden},     {&a->branch, c->width}};
+    const Wanted all[ACTIVATIONS] = {{&a->normed, c->width},
+                                     {&a->q, heads},
+                                     {&a->k, kv},
+                                     {&a->v, kv},
+                                     {&a->attended, heads},
+                                     {&a->stats, 2 * c->heads},
+                                     {&a->middle, c->width},
+                                     {&a->mlp_normed, c->width},
+                                     {&a->gate, c->hidden},
+                                     {&a->up, c->hidden},
+                                     {&a->h, c->hidden},
+                                     {&a->branch, c->width}};
     for (int i = 0; i < ACTIVATIONS; i++) list[i] = all[i];
 }
 
 static void list_gradients(Wanted *list, BlockGradients *g, const LlamaConfig *c)
 {
     uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
-    const Wanted all[GRADIENTS] = {{&g->h, c->hidden},   {&g->gate, c->hidden}, {&g->up, c->hidden},
-                                   {&g->normed, c->width}, {&g->attended, heads}, {&g->q, heads},
-                                   {&g->k, kv},          {&g->v, kv},           {&g->inverse, 1}};
+    const Wanted all[GRADIENTS] = {
+        {&g->h, c->hidden},    {&g->gate, c->hidden}, {&g->up, c->hidden}, {&g->normed, c->width},
+        {&g->attended, heads}, {&g->q, heads},        {&g->k, kv},         {&g->v, kv},
+        {&g->inverse, 1}};
     for (int i = 0; i < GRADIENTS; i++) list[i] = all[i];
 }
 
@@ -133,9 +141,8 @@ void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
     op_add(tape, out, a->middle, a->branch, r);
 }
 
-static void mlp_back(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
-                     BlockWeights *dw, const BlockActivations *a, const BlockGradients *g,
-                     Tensor dx, Rows r)
+static void mlp_back(Tape *tape, const LlamaConfig *config, const BlockWeights *w, BlockWeights *dw,
+                     const BlockActivations *a, const BlockGradients *g, Tensor dx, Rows r)
 {
     op_matmul_back_x(tape, g->h, dx, w->down, false, r);
     op_matmul_back_w(tape, dw->down, dx, a->h, r);

@@ -29,24 +29,42 @@ static LlamaParameter vector(Tensor *tensor, uint32_t cols)
 static LlamaParameter block_parameter(Llama *llama, size_t block, size_t which)
 {
     static const char *const names[BLOCK_PARAMETERS] = {
-        "input_layernorm",  "self_attn.q_proj",         "self_attn.k_proj",
-        "self_attn.v_proj", "self_attn.o_proj",         "post_attention_layernorm",
-        "mlp.gate_proj",    "mlp.up_proj",              "mlp.down_proj"};
+        "input_layernorm",  "self_attn.q_proj", "self_attn.k_proj",
+        "self_attn.v_proj", "self_attn.o_proj", "post_attention_layernorm",
+        "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
     const LlamaConfig *c = &llama->config;
     BlockWeights *w = &llama->blocks[block];
     uint32_t d = c->width, h = c->hidden;
     uint32_t a = c->heads * c->head_size, g = c->kv_heads * c->head_size;
     LlamaParameter p;
     switch (which) {
-    case 0: p = vector(&w->attn_norm, d); break;
-    case 1: p = matrix(&w->q, a, d); break;
-    case 2: p = matrix(&w->k, g, d); break;
-    case 3: p = matrix(&w->v, g, d); break;
-    case 4: p = matrix(&w->o, d, a); break;
-    case 5: p = vector(&w->mlp_norm, d); break;
-    case 6: p = matrix(&w->gate, h, d); break;
-    case 7: p = matrix(&w->up, h, d); break;
-    default: p = matrix(&w->down, d, h); break;
+    case 0:
+        p = vector(&w->attn_norm, d);
+        break;
+    case 1:
+        p = matrix(&w->q, a, d);
+        break;
+    case 2:
+        p = matrix(&w->k, g, d);
+        break;
+    case 3:
+        p = matrix(&w->v, g, d);
+        break;
+    case 4:
+        p = matrix(&w->o, d, a);
+        break;
+    case 5:
+        p = vector(&w->mlp_norm, d);
+        break;
+    case 6:
+        p = matrix(&w->gate, h, d);
+        break;
+    case 7:
+        p = matrix(&w->up, h, d);
+        break;
+    default:
+        p = matrix(&w->down, d, h);
+        break;
     }
     snprintf(p.name, sizeof p.name, "model.layers.%zu.%s.weight", block, names[which]);
     return p;
@@ -140,8 +158,7 @@ bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err)
     LlamaConfig config;
     char path[1024];
     Safetensors file;
-    if (!config_load(&config, folder, err) ||
-        !model_file_path(path, sizeof path, folder, err) ||
+    if (!config_load(&config, folder, err) || !model_file_path(path, sizeof path, folder, err) ||
         !safetensors_open(&file, path, err))
         return false;
     bool ok = llama_make(llama, gpu, &config, err) && read_parameters(llama, &file, err);

@@ -8,13 +8,13 @@
 
 // Letters as in config.h.
 typedef struct {
-    Tensor attn_norm;  // (1, D)
-    Tensor q;          // (A * S, D)
-    Tensor k, v;       // (G * S, D)
-    Tensor o;          // (D, A * S)
-    Tensor mlp_norm;   // (1, D)
-    Tensor gate, up;   // (H, D)
-    Tensor down;       // (D, H)
+    Tensor attn_norm; // (1, D)
+    Tensor q;         // (A * S, D)
+    Tensor k, v;      // (G * S, D)
+    Tensor o;         // (D, A * S)
+    Tensor mlp_norm;  // (1, D)
+    Tensor gate, up;  // (H, D)
+    Tensor down;      // (D, H)
 } BlockWeights;
 
 typedef struct {

@@ -25,8 +25,8 @@ bool launch_prefers_shuffles(Tape *tape);
 // Matrix kernels: the variant and the tile for a left operand of `rows` rows. cols4 says that all
 // row lengths are multiples of 4.
 typedef struct {
-    uint32_t variant;          // 0 any shape, 1 vectors, 2 vectors and shuffles
-    uint32_t group;            // invocations of a workgroup
+    uint32_t variant; // 0 any shape, 1 vectors, 2 vectors and shuffles
+    uint32_t group;   // invocations of a workgroup
     uint32_t tile_rows, tile_cols;
 } MatmulShape;
 MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors);

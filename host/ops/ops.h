@@ -12,8 +12,8 @@
 
 // y[r] = table[tokens[r]]. y (rows, D), tokens (rows) u32, table (V, D).
 void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows);
-// dtable[t] += sum of dy over the rows with token t. uses (distinct + 1, 2) u32: each distinct token
-// and where its rows begin in order (rows) u32; the last entry closes the list.
+// dtable[t] += sum of dy over the rows with token t. uses (distinct + 1, 2) u32: each distinct
+// token and where its rows begin in order (rows) u32; the last entry closes the list.
 void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor order, Rows distinct);
 
 // y = x / sqrt(mean(x^2) + epsilon) * gain. x, y (rows, D), gain (1, D).

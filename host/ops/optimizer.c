@@ -40,11 +40,11 @@ void op_adamw(Tape *tape, Tensor weight, Tensor mean, Tensor square, Tensor grad
     uint32_t groups = (args.count + GROUP * ADAMW_PER_LANE - 1) / (GROUP * ADAMW_PER_LANE);
     uint32_t x = groups < WIDEST ? groups : WIDEST;
     tape_dispatch(tape, &(Dispatch){
-        .kernel = K_adamw,
-        .tensors = {step, clip, gradient, weight, mean, square},
-        .args = &args,
-        .args_bytes = sizeof args,
-        .grid = {.x = x, .y = (groups + x - 1) / x},
-        .constants = {GROUP, 1},
-    });
+                            .kernel = K_adamw,
+                            .tensors = {step, clip, gradient, weight, mean, square},
+                            .args = &args,
+                            .args_bytes = sizeof args,
+                            .grid = {.x = x, .y = (groups + x - 1) / x},
+                            .constants = {GROUP, 1},
+                        });
 }
