@@ -19,10 +19,18 @@ static void on_signal(int number)
 }
 
 typedef struct {
+    const char *out;
     FILE *metrics;
     bool terminal;
     double printed; // elapsed seconds when the last plain line was printed
 } Display;
+
+static bool on_begin(void *user, Error *err)
+{
+    Display *display = user;
+    display->metrics = metrics_open(display->out, err);
+    return display->metrics != NULL;
+}
 
 static void show_note(void *user, const char *line)
 {
@@ -100,10 +108,9 @@ static void on_saved(void *user, uint64_t step)
 
 static bool run(TrainConfig *config, const char *device, Error *err)
 {
-    Display display = {.terminal = isatty(STDERR_FILENO)};
-    const TrainEvents events = {&display, show_note, on_step, on_valid, on_saved};
-    display.metrics = metrics_open(config->out, err);
-    Gpu *gpu = display.metrics ? gpu_open(device, err) : NULL;
+    Display display = {.out = config->out, .terminal = isatty(STDERR_FILENO)};
+    const TrainEvents events = {&display, on_begin, show_note, on_step, on_valid, on_saved};
+    Gpu *gpu = gpu_open(device, err);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     bool ok = gpu && train(config, gpu, &events, &stop, err);

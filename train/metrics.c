@@ -10,8 +10,7 @@
 FILE *metrics_open(const char *out, Error *err)
 {
     char path[1024];
-    if (!folder_make(out, err) || !path_join(path, sizeof path, out, "metrics.jsonl", err))
-        return NULL;
+    if (!path_join(path, sizeof path, out, "metrics.jsonl", err)) return NULL;
     FILE *file = fopen(path, "w");
     if (!file) error_set(err, "%s: cannot write: %s", path, strerror(errno));
     return file;

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-// Begins a new file in folder out. NULL and a message on failure.
+// Begins a new file in folder out, which exists. NULL and a message on failure.
 FILE *metrics_open(const char *out, Error *err);
 // {"step","loss","losses":{"2":..},"grad_norm","learning_rate","tokens","supervised","tokens_per_second","seconds"}
 void metrics_step(FILE *file, const StepReport *report);

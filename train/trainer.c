@@ -97,9 +97,6 @@ static bool open_data(Run *run, Error *err)
     uint64_t records = (uint64_t)c->batch_size * c->grad_accum;
     if (!c->steps) c->steps = (2 * (uint64_t)run->data.count + records - 1) / records;
     if (c->warmup < 0) c->warmup = (int64_t)(c->steps * 3 / 100);
-    if ((uint64_t)c->warmup >= c->steps && c->schedule == SCHEDULE_COSINE)
-        return error_set(err, "warmup: %" PRId64 " steps, but the run has only %" PRIu64, c->warmup,
-                         c->steps);
     run->order = malloc(run->data.count * sizeof *run->order);
     if (!run->order) return error_set(err, "out of memory");
     run->at = run->data.count; // the first epoch is yet to be shuffled
@@ -107,12 +104,12 @@ static bool open_data(Run *run, Error *err)
     return true;
 }
 
-// Fails early where the result could not be written.
+// Fails before any step where the result could not be written.
 static bool open_folder(const Run *run, Error *err)
 {
     char path[1024];
     const TrainConfig *c = run->config;
-    if (c->model && !strcmp(c->model, c->out))
+    if (c->model && file_same(c->model, c->out))
         return error_set(err, "out: %s is the model itself; choose another folder", c->out);
     if (!folder_make(c->out, err) || !path_join(path, sizeof path, c->out, ".writable", err))
         return false;
@@ -124,8 +121,8 @@ static bool open_folder(const Run *run, Error *err)
 static bool open_run(Run *run, Error *err)
 {
     const TrainConfig *c = run->config;
-    if (!open_folder(run, err) || !open_model(run, err) || !open_tokenizer(run, err) ||
-        !open_data(run, err))
+    if (!open_model(run, err) || !open_tokenizer(run, err) || !open_data(run, err) ||
+        !open_folder(run, err))
         return false;
     uint64_t rows = (uint64_t)c->batch_size * (run->data.longest - 1);
     if (rows > 1 << 24) return error_set(err, "batch_size: %" PRIu64 " rows are too many", rows);
@@ -133,7 +130,7 @@ static bool open_run(Run *run, Error *err)
     if (run->step)
         note(run, "device: %s; %.1f MiB held", gpu_info(run->gpu)->name,
              (double)gpu_memory_used(run->gpu) / (1 << 20));
-    return run->step != NULL;
+    return run->step && (!run->events->begin || run->events->begin(run->events->user, err));
 }
 
 static void close_run(Run *run)

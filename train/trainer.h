@@ -25,6 +25,8 @@ typedef struct {
 // What the run tells; all may be NULL.
 typedef struct {
     void *user;
+    // Everything is open and checked, the first step comes next; false ends the run.
+    bool (*begin)(void *user, Error *err);
     void (*note)(void *user, const char *line); // what was found, what was cut, ...
     void (*stepped)(void *user, const StepReport *report);
     void (*validated)(void *user, uint64_t step, const DepthScore *scores, uint32_t count);

@@ -45,6 +45,7 @@ bool file_write(const char *path, const void *bytes, size_t size, Error *err);
 // Makes a folder and its parents; an existing folder is fine.
 bool folder_make(const char *path, Error *err);
 bool file_exists(const char *path);
+bool file_same(const char *a, const char *b); // both exist and are one file or folder
 // "folder/name" into out (size bytes); false where it does not fit.
 bool path_join(char *out, size_t size, const char *folder, const char *name, Error *err);
 
