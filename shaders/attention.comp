@@ -7,6 +7,7 @@
 #include "args.h"
 #include "common.glsl"
 #include "reduce.glsl"
+#include "merge.glsl"
 layout(constant_id = 2) const uint SIZE = 64; // of a head
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
 layout(binding = 1) readonly buffer RowTable { uvec4 row_table[]; }; // (rows)
@@ -48,9 +49,6 @@ void main()
     }
     float highest = reduce_max(most), keep = exp(most - highest);
     total = reduce_sum(total * keep);
-    [[unroll]] for (uint i = 0; i < SIZE; i++) {
-        float sum = reduce_sum(sums[i] * keep);
-        if (inside && lane == 0) y[at + i] = sum / total;
-    }
+    STORE_MERGED(y, at, sums, keep / total, inside)
     if (inside && lane == 0) stats[2 * (r * args.heads + head)] = highest + log(total);
 }

@@ -6,7 +6,7 @@
 #extension GL_EXT_control_flow_attributes : require
 #include "args.h"
 #include "common.glsl"
-#include "reduce.glsl"
+#include "merge.glsl"
 layout(constant_id = 2) const uint SIZE = 64; // of a head
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
 layout(binding = 1) readonly buffer RowTable { uvec4 row_table[]; }; // (rows)
@@ -56,11 +56,6 @@ void main()
             }
         }
     }
-    [[unroll]] for (uint i = 0; i < SIZE; i++) {
-        float key_sum = reduce_sum(dkey[i]), value_sum = reduce_sum(dvalue[i]);
-        if (inside && lane == 0) {
-            dk[at + i] = key_sum;
-            dv[at + i] = value_sum;
-        }
-    }
+    STORE_MERGED(dk, at, dkey, 1.0, inside)
+    STORE_MERGED(dv, at, dvalue, 1.0, inside)
 }

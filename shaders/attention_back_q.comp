@@ -5,7 +5,7 @@
 #extension GL_EXT_control_flow_attributes : require
 #include "args.h"
 #include "common.glsl"
-#include "reduce.glsl"
+#include "merge.glsl"
 layout(constant_id = 2) const uint SIZE = 64; // of a head
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
 layout(binding = 1) readonly buffer RowTable { uvec4 row_table[]; }; // (rows)
@@ -48,9 +48,6 @@ void main()
         float change = exp(score * args.scale - log_total) * (pull - delta) * args.scale;
         [[unroll]] for (uint i = 0; i < SIZE; i++) sums[i] = fma(change, k[key + i], sums[i]);
     }
-    [[unroll]] for (uint i = 0; i < SIZE; i++) {
-        float sum = reduce_sum(sums[i]);
-        if (inside && lane == 0) dq[at + i] = sum;
-    }
+    STORE_MERGED(dq, at, sums, 1.0, inside)
     if (inside && lane == 0) stats[2 * row + 1] = delta;
 }
