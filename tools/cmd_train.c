@@ -56,15 +56,17 @@ static void show_bar(const StepReport *r)
     fprintf(stderr, "] ");
 }
 
+// What matters most comes first: a narrow terminal shows the beginning.
 static void show_step(const StepReport *r)
 {
-    fprintf(stderr, "step %llu/%llu  loss %.4f (", (unsigned long long)r->step,
-            (unsigned long long)r->steps, r->loss);
+    fprintf(stderr, "step %llu/%llu  left ", (unsigned long long)r->step,
+            (unsigned long long)r->steps);
+    show_time(r->elapsed / (double)r->step * (double)(r->steps - r->step));
+    fprintf(stderr, "  loss %.4f (", r->loss);
     for (uint32_t e = 0; e < r->exit_count; e++)
         fprintf(stderr, "%s%u: %.3f", e ? "  " : "", r->exits[e], r->losses[e]);
-    fprintf(stderr, ")  norm %.3f  rate %.2e  %.0f tokens/s  left ", r->norm, r->rate,
-            (double)r->tokens / r->seconds);
-    show_time(r->elapsed / (double)r->step * (double)(r->steps - r->step));
+    fprintf(stderr, ")  %.0f tokens/s  norm %.3f  rate %.2e", (double)r->tokens / r->seconds,
+            r->norm, r->rate);
 }
 
 static void on_step(void *user, const StepReport *report)
@@ -72,9 +74,10 @@ static void on_step(void *user, const StepReport *report)
     Display *display = user;
     metrics_step(display->metrics, report);
     if (display->terminal) {
-        fprintf(stderr, "\r\033[K");
+        fprintf(stderr, "\r\033[K\033[?7l"); // one line, cut at the edge and not wrapped
         show_bar(report);
         show_step(report);
+        fprintf(stderr, "\033[?7h");
         if (report->step == report->steps) fputc('\n', stderr);
         return;
     }
