@@ -25,6 +25,14 @@ int cli_usage(const char *usage, const char *format, ...)
     return EXIT_USAGE;
 }
 
+int cli_bad_option(const char *usage, char *const *argv)
+{
+    const char *last = argv[optind - 1];
+    if (optopt && strncmp(last, "--", 2) != 0)
+        return cli_usage(usage, "unknown option '-%c'", optopt);
+    return cli_usage(usage, "option '%.40s' is unknown or lacks its value", last);
+}
+
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
 {
     char *end;

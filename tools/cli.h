@@ -19,6 +19,8 @@ int cmd_convert(int argc, char **argv);
 // Prints "strata: message" on standard error; returns the status for it.
 int cli_fail(const Error *err);
 int cli_usage(const char *usage, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// The same, naming the option at which getopt_long stopped.
+int cli_bad_option(const char *usage, char *const *argv);
 
 // A whole number of [low, high] or false.
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);

@@ -13,8 +13,8 @@ int cmd_convert(int argc, char **argv)
         printf("usage: %s\n", usage);
         return EXIT_OK;
     }
-    if (option != -1 || argc - optind != 3)
-        return cli_usage(usage, "convert takes three arguments");
+    if (option != -1) return cli_bad_option(usage, argv);
+    if (argc - optind != 3) return cli_usage(usage, "convert takes three arguments");
     Error err;
     if (!llama2c_convert(argv[optind], argv[optind + 1], argv[optind + 2], &err))
         return cli_fail(&err);

@@ -50,7 +50,7 @@ int cmd_devices(int argc, char **argv)
             printf("usage: %s\n", usage);
             return EXIT_OK;
         }
-        if (option != 'D') return cli_usage(usage, "unknown option");
+        if (option != 'D') return cli_bad_option(usage, argv);
         device = optarg;
     }
     if (optind != argc) return cli_usage(usage, "devices takes no argument");

@@ -41,7 +41,7 @@ static int parse(Options *o, int argc, char **argv)
             printf("usage: %s\n", USAGE);
             return EXIT_OK;
         default:
-            return cli_usage(USAGE, "unknown option or missing value");
+            return cli_bad_option(USAGE, argv);
         }
     }
     if (argc - optind != 1) return cli_usage(USAGE, "eval takes one MODEL");

@@ -64,7 +64,7 @@ static int parse(Options *o, int argc, char **argv)
                                  optarg);
             break;
         default:
-            return cli_usage(USAGE, "unknown option or missing value");
+            return cli_bad_option(USAGE, argv);
         }
     }
     if (argc - optind == 2 && !strcmp(argv[optind + 1], "-") && !o->prompt_file) {

@@ -141,7 +141,7 @@ int cmd_train(int argc, char **argv)
         else if (option == 'h')
             status = (printf("usage: %s\n", usage), EXIT_OK);
         else
-            status = cli_usage(usage, "unknown option or missing value");
+            status = cli_bad_option(usage, argv);
         if (status != -1) break;
     }
     if (status == -1 && argc - optind != 1)

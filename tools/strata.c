@@ -35,6 +35,7 @@ int main(int argc, char **argv)
         help(stdout);
         return EXIT_OK;
     }
+    opterr = 0; // the subcommands name a bad option themselves, in one line
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], COMMANDS[i].name)) continue;
         int status = COMMANDS[i].run(argc - 1, argv + 1);

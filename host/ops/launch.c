@@ -103,6 +103,9 @@ MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors)
     if (shape.variant == 2 && shape.group < info->subgroup_size) shape.group = info->subgroup_size;
     // lavapipe (Mesa 22.3, 8 lanes): 32 x 4 reaches 29-42 GFLOP/s at 512^3, 8 x 8 25, 8 x 4 less.
     if (is_cpu(tape) && rows > 16) shape.tile_rows = 32;
-    if (rows <= 4) shape.tile_rows = rows;
+    if (rows <= 4) {
+        shape.tile_rows = rows;
+        shape.tile_cols = 8; // a load of x serves more columns of w
+    }
     return shape;
 }
