@@ -1,0 +1,106 @@
+// Runs the program strata: see cli.h.
+#define _XOPEN_SOURCE 700 // putenv
+#include "support/cli.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LIMIT_SECONDS = 300 }; // generous: sanitizers, cold caches, busy machines
+
+static void become(const CliCall *call, const CliProcess *process)
+{
+    char *argv[CLI_ARGS + 2] = {strdup(TEST_STRATA)};
+    for (int i = 0; i < CLI_ARGS && call->args[i]; i++) argv[i + 1] = strdup(call->args[i]);
+    for (int i = 0; i < CLI_VARIABLES && call->vars[i]; i++) putenv(strdup(call->vars[i]));
+    dup2(fileno(process->in), STDIN_FILENO);
+    dup2(fileno(process->out), STDOUT_FILENO);
+    dup2(fileno(process->err), STDERR_FILENO);
+    execv(argv[0], argv);
+    _exit(127);
+}
+
+CliProcess cli_start(const CliCall *call)
+{
+    CliProcess process = {.in = tmpfile(), .out = tmpfile(), .err = tmpfile()};
+    assert_true(process.in && process.out && process.err);
+    if (call->input) fputs(call->input, process.in);
+    rewind(process.in);
+    process.pid = fork();
+    assert_int_not_equal(process.pid, -1);
+    if (!process.pid) become(call, &process);
+    return process;
+}
+
+static char *read_back(FILE *file)
+{
+    long size = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    char *text = size < 0 ? NULL : malloc((size_t)size + 1);
+    rewind(file);
+    assert_true(text && fread(text, 1, (size_t)size, file) == (size_t)size);
+    text[size] = 0;
+    fclose(file);
+    return text;
+}
+
+CliRun cli_wait(CliProcess *process)
+{
+    int state = 0;
+    const struct timespec pause = {.tv_nsec = 2000000};
+    time_t last = time(NULL) + LIMIT_SECONDS;
+    bool late = false;
+    while (waitpid(process->pid, &state, WNOHANG) == 0) {
+        nanosleep(&pause, NULL);
+        if (late || time(NULL) < last) continue;
+        late = true;
+        kill(process->pid, SIGKILL);
+    }
+    fclose(process->in);
+    CliRun run = {WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state),
+                  read_back(process->out), read_back(process->err)};
+    if (late) fail_msg("killed after %d seconds:\n%s%s", LIMIT_SECONDS, run.out, run.err);
+    return run;
+}
+
+CliRun cli_run(const CliCall *call)
+{
+    CliProcess process = cli_start(call);
+    return cli_wait(&process);
+}
+
+void cli_free(CliRun *run)
+{
+    free(run->out);
+    free(run->err);
+    *run = (CliRun){0};
+}
+
+void cli_check_failure(CliRun run, int status, const char *part, const char *file, int line)
+{
+    const char *end = strchr(run.err, '\n');
+    bool ok = run.status == status && !*run.out && end && !end[1] &&
+              !strncmp(run.err, "strata: ", 8) && strstr(run.err, part);
+    if (!ok)
+        print_error("status %d, expected %d with '%s'; standard output:\n%s\nerror:\n%s\n",
+                    run.status, status, part, run.out, run.err);
+    cli_free(&run);
+    if (!ok) _fail(file, line);
+}
+
+void cli_check_output(const CliRun *run, const char *part, const char *file, int line)
+{
+    if (run->status == 0 && strstr(run->out, part)) return;
+    print_error("status %d, expected 0 with '%s'; standard output:\n%s\nerror:\n%s\n", run->status,
+                part, run->out, run->err);
+    _fail(file, line);
+}

@@ -1,0 +1,47 @@
+// Runs the program strata as a user does: arguments, environment, standard input; captures what it
+// prints and its exit status. A run that takes too long is killed and fails the test.
+#ifndef STRATA_TESTS_SUPPORT_CLI_H
+#define STRATA_TESTS_SUPPORT_CLI_H
+
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+enum { CLI_ARGS = 24, CLI_VARIABLES = 4 };
+
+typedef struct {
+    const char *args[CLI_ARGS];      // behind the program's name, up to a NULL
+    const char *vars[CLI_VARIABLES]; // "NAME=value", added to the test's own environment
+    const char *input;               // standard input; NULL: empty
+} CliCall;
+
+typedef struct {
+    int status; // exit status; 128 + signal where a signal ended it
+    char *out, *err;
+} CliRun;
+
+// A program that is running, its output going to files without a name.
+typedef struct {
+    pid_t pid;
+    FILE *in, *out, *err;
+} CliProcess;
+
+CliProcess cli_start(const CliCall *call);
+// Waits until it ends.
+CliRun cli_wait(CliProcess *process);
+CliRun cli_run(const CliCall *call);
+void cli_free(CliRun *run);
+
+// cli_run of these arguments.
+#define CLI(...) cli_run(&(CliCall){.args = {__VA_ARGS__}})
+
+// The run ends with that status, prints nothing on standard output, and one line on standard error
+// that begins with "strata: " and holds `part`. Frees the run.
+#define assert_cli_fails(run, status, part) cli_check_failure(run, status, part, __FILE__, __LINE__)
+void cli_check_failure(CliRun run, int status, const char *part, const char *file, int line);
+
+// The run ends well, and `part` is in its standard output. The caller frees.
+#define assert_cli_prints(run, part) cli_check_output(&(run), part, __FILE__, __LINE__)
+void cli_check_output(const CliRun *run, const char *part, const char *file, int line);
+
+#endif
