@@ -1,8 +1,9 @@
 // Runs the program strata as a user does: arguments, environment, standard input; captures what it
-// prints and its exit status. A run that takes too long is killed and fails the test.
+// prints and its exit status. A run that takes too long is ended and fails the test.
 #ifndef STRATA_TESTS_SUPPORT_CLI_H
 #define STRATA_TESTS_SUPPORT_CLI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -37,8 +38,13 @@ void cli_free(CliRun *run);
 
 // The run ends with that status, prints nothing on standard output, and one line on standard error
 // that begins with "strata: " and holds `part`. Frees the run.
-#define assert_cli_fails(run, status, part) cli_check_failure(run, status, part, __FILE__, __LINE__)
-void cli_check_failure(CliRun run, int status, const char *part, const char *file, int line);
+#define assert_cli_fails(run, status, part)                                                        \
+    cli_check_failure(run, status, part, false, __FILE__, __LINE__)
+// The same, where other lines may stand before it: what `strata train` found so far.
+#define assert_cli_fails_after_notes(run, status, part)                                            \
+    cli_check_failure(run, status, part, true, __FILE__, __LINE__)
+void cli_check_failure(CliRun run, int status, const char *part, bool notes, const char *file,
+                       int line);
 
 // The run ends well, and `part` is in its standard output. The caller frees.
 #define assert_cli_prints(run, part) cli_check_output(&(run), part, __FILE__, __LINE__)
