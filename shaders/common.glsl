@@ -5,4 +5,4 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint LANES = 1;
 
 // Rows that there are in this step, for an op that begins at rows.first.
-#define ROW_COUNT(rows) min(uint(max(int(counts[rows.slot]) - int(rows.first), 0)), rows.max)
+#define ROW_COUNT(rows) min(max(counts[rows.slot], rows.first) - rows.first, rows.max)

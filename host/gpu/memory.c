@@ -147,8 +147,10 @@ static Span *span_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
 Tensor tensor_make(Gpu *gpu, Memory memory, uint32_t rows, uint32_t cols, Error *err)
 {
     assert(rows && cols);
+    const uint64_t most = UINT64_MAX / 16; // no device has it; four bytes a value still fit 64 bits
+    uint64_t values = (uint64_t)rows * cols;
     Tensor tensor = {.rows = rows, .cols = cols};
-    tensor.span = span_make(gpu, memory, align_up((uint64_t)rows * cols * 4), err);
+    tensor.span = span_make(gpu, memory, align_up(4 * (values < most ? values : most)), err);
     if (!tensor.span) return tensor;
     Tape *zero = tape_begin(gpu, "zero", err);
     if (zero) tape_fill(zero, tensor, 0);
