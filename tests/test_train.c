@@ -322,7 +322,7 @@ static void check_adamw(bool clip)
     float ones[32], *start = adam_tensor("p0", -1, 1, ADAM_VALUES);
     for (int i = 0; i < 32; i++) ones[i] = 1;
     upload(model.blocks[0].attn_norm, ones);
-    upload(model.blocks[0].o, start); // 64 values, too: decay alone
+    upload(model.blocks[0].v, start); // of the same shape: decay alone
     upload(model.blocks[0].k, start);
     float *rates = adam_tensor("learning_rates", -1, ADAM_STEPS, 1);
     float *norms = adam_tensor("norms", -1, ADAM_STEPS, 1);
@@ -342,7 +342,7 @@ static void check_adamw(bool clip)
         assert_true(step_update(step, &values, &norm, &err));
         assert_true(fabs(norm - norms[t]) <= 1e-5 * norms[t]);
         float *expected = adam_tensor(clip ? "clipped.p" : "p", t + 1, 1, ADAM_VALUES);
-        float *found = download(model.blocks[0].k), *decayed = download(model.blocks[0].o);
+        float *found = download(model.blocks[0].k), *decayed = download(model.blocks[0].v);
         left *= 1 - (double)rates[t] * 0.1;
         for (int i = 0; i < ADAM_VALUES; i++) {
             if (!(fabsf(found[i] - expected[i]) <= 1e-6f))
