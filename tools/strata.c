@@ -39,6 +39,10 @@ int main(int argc, char **argv)
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], COMMANDS[i].name)) continue;
         int status = COMMANDS[i].run(argc - 1, argv + 1);
+        if (fflush(stdout) || ferror(stdout)) {
+            fprintf(stderr, "strata: standard output: cannot write\n");
+            status = status == EXIT_OK ? EXIT_FAILED : status;
+        }
         unsigned messages = gpu_validation_messages();
         if (messages) fprintf(stderr, "strata: %u messages of the validation layer\n", messages);
         return status == EXIT_OK && messages ? EXIT_FAILED : status;
