@@ -74,13 +74,13 @@ build() {
 # run_part NAME PRESET DRIVER TEXT [CTEST ARGUMENT]...: runs the tests of a build on a driver, given
 # by its ICD file, and adds them up. Caches are kept, because compiling the kernels takes a CPU driver
 # minutes, but apart for each vector width: Mesa 22.3 takes a kernel from its cache even where it was
-# compiled for another width, and the part would test that one.
+# compiled for another width, and the part would test that one. 256 bits are the default.
 run_part() {
     local name=$1 preset=$2 driver=$3 text=$4 junit=$logs/$1.xml status sums
     shift 4
     heading "$name: $text"
     rm -f "$junit"
-    VK_ICD_FILENAMES=$driver XDG_CACHE_HOME=$logs/cache-${LP_NATIVE_VECTOR_WIDTH-native} \
+    VK_ICD_FILENAMES=$driver XDG_CACHE_HOME=$logs/cache-${LP_NATIVE_VECTOR_WIDTH-256} \
         ctest --test-dir "build/$preset" -j "$test_jobs" --output-on-failure \
         --test-output-size-passed 10000000 --test-output-size-failed 10000000 \
         --output-junit "$junit" --no-tests="$no_tests" "$@" "${ctest_arguments[@]}"
