@@ -1,5 +1,5 @@
-// The runtime under the ops: memory, tapes and their barriers, counts, limits. Choosing a device, the
-// pipeline cache and shader folders are in test_gpu_devices.c.
+// The runtime under the ops: memory, tapes and their barriers, counts, limits. Choosing a device,
+// the pipeline cache and shader folders are in test_gpu_devices.c.
 #include "gpu/internal.h"
 #include "ops/ops.h"
 
@@ -315,17 +315,23 @@ static void barriers_only_where_needed(void **state)
     for (int i = 0; i < 6; i++) t[i] = make(MEMORY_DEVICE, 64, 64);
     // Three outputs of the same inputs: none. One that reads the three: one for all.
     assert_int_equal(barriers((Tensor[]){t[2], t[3], t[4]}, (Tensor[]){t[0], t[0], t[1]},
-                              (Tensor[]){t[1], t[1], t[1]}, 3, rows), 0);
-    assert_int_equal(barriers((Tensor[]){t[2], t[3], t[4], t[5]}, (Tensor[]){t[0], t[0], t[1], t[2]},
-                              (Tensor[]){t[1], t[1], t[1], t[3]}, 4, rows), 1);
+                              (Tensor[]){t[1], t[1], t[1]}, 3, rows),
+                     0);
+    assert_int_equal(barriers((Tensor[]){t[2], t[3], t[4], t[5]},
+                              (Tensor[]){t[0], t[0], t[1], t[2]},
+                              (Tensor[]){t[1], t[1], t[1], t[3]}, 4, rows),
+                     1);
     // Write after read, write after write.
-    assert_int_equal(barriers((Tensor[]){t[2], t[0]}, (Tensor[]){t[0], t[3]},
-                              (Tensor[]){t[1], t[3]}, 2, rows), 1);
-    assert_int_equal(barriers((Tensor[]){t[2], t[2]}, (Tensor[]){t[0], t[1]},
-                              (Tensor[]){t[0], t[1]}, 2, rows), 1);
+    assert_int_equal(
+        barriers((Tensor[]){t[2], t[0]}, (Tensor[]){t[0], t[3]}, (Tensor[]){t[1], t[3]}, 2, rows),
+        1);
+    assert_int_equal(
+        barriers((Tensor[]){t[2], t[2]}, (Tensor[]){t[0], t[1]}, (Tensor[]){t[0], t[1]}, 2, rows),
+        1);
     // Hazards belong to spans: halves of one tensor count as the same.
     assert_int_equal(barriers((Tensor[]){tensor_rows(t[2], 0, 32), tensor_rows(t[2], 32, 32)},
-                              (Tensor[]){t[0], t[1]}, (Tensor[]){t[0], t[1]}, 2, rows), 1);
+                              (Tensor[]){t[0], t[1]}, (Tensor[]){t[0], t[1]}, 2, rows),
+                     1);
     for (int i = 0; i < 6; i++) tensor_free(gpu, &t[i]);
     counts_close(counts);
 }

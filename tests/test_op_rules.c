@@ -61,9 +61,10 @@ static void open_and_run(OpTrial *trial, const OpCase *op, const OpShape *shape,
 static void matmul_variants_agree(void **state)
 {
     (void)state;
-    static const OpWay ways[] = {{.accumulate = true},
-                                 {.variable = "STRATA_VARIANT", .value = "any", .accumulate = true},
-                                 {.variable = "STRATA_VARIANT", .value = "vec4", .accumulate = true}};
+    static const OpWay ways[] = {
+        {.accumulate = true},
+        {.variable = "STRATA_VARIANT", .value = "any", .accumulate = true},
+        {.variable = "STRATA_VARIANT", .value = "vec4", .accumulate = true}};
     const OpCase *op = op_case("matmul");
     for (const OpShape *shape = op->shapes; shape->rows; shape++) {
         for (int backward = 0; backward < 2; backward++) {
@@ -72,10 +73,8 @@ static void matmul_variants_agree(void **state)
             for (int i = 1; i < 3; i++) {
                 const char *what = trials[i].label;
                 if (!backward) same_rows(trials[0].y, trials[i].y, 0, 0, shape->rows, what);
-                if (backward)
-                    same_rows(trials[0].d[0], trials[i].d[0], 0, 0, shape->rows, what);
-                if (backward)
-                    same_rows(trials[0].d[1], trials[i].d[1], 0, 0, shape->others, what);
+                if (backward) same_rows(trials[0].d[0], trials[i].d[0], 0, 0, shape->rows, what);
+                if (backward) same_rows(trials[0].d[1], trials[i].d[1], 0, 0, shape->others, what);
             }
             for (int i = 0; i < 3; i++) op_trial_close(&trials[i]);
         }
@@ -97,7 +96,8 @@ static void slice(OpProblem *part, const OpCase *op, const OpProblem *whole, uin
         memcpy(part->in[i], whole->in[i] + skip, 8 * (size_t)size.rows * size.cols);
     }
     if (op->table_cols)
-        memcpy(part->table, whole->table + first * op->table_cols, 4 * (size_t)rows * op->table_cols);
+        memcpy(part->table, whole->table + first * op->table_cols,
+               4 * (size_t)rows * op->table_cols);
 }
 
 // Rows first .. first + rows - 1 alone, with `spare` more that could be there, give the bits that
@@ -235,8 +235,7 @@ static void check_cache(const char *lanes)
     if (lanes) setenv("STRATA_LANES", lanes, 1);
     CacheRun all, one;
     cache_run(&all, &p, 0, QUERIES, QUERIES + 2);
-    for (uint32_t i = 0; i < QUERIES * 48; i++)
-        near(guard_row(all.y, 0)[i], want[i], 2e-6);
+    for (uint32_t i = 0; i < QUERIES * 48; i++) near(guard_row(all.y, 0)[i], want[i], 2e-6);
     for (uint32_t r = 0; r < QUERIES; r++) {
         cache_run(&one, &p, r, 1, 1);
         same_rows(all.y, one.y, r, 0, 1, "a row of attention alone");
@@ -266,14 +265,14 @@ static void attention_with_large_scores(void **state)
         OpTrial trial;
         OpProblem problem;
         const OpWay way = {.variable = "STRATA_LANES", .value = lanes[i]};
-        op_problem_make(&problem, op, &(OpShape){.rows = 20, .heads = 1, .kv_heads = 1, .size = 8}, 2);
+        op_problem_make(&problem, op, &(OpShape){.rows = 20, .heads = 1, .kv_heads = 1, .size = 8},
+                        2);
         for (int at = 0; at < 20 * 8; at++) problem.in[0][at] *= 1024;
         op_trial_open(&trial, gpu, op, &problem, &way, false);
         guards_run(&trial.guards, trial.tape);
         double want[20 * 8];
         reference_attention(want, &trial.problem);
-        for (int at = 0; at < 20 * 8; at++)
-            near(guard_row(trial.y, 0)[at], want[at], 2e-4);
+        for (int at = 0; at < 20 * 8; at++) near(guard_row(trial.y, 0)[at], want[at], 2e-4);
         op_trial_close(&trial);
     }
 }
@@ -314,7 +313,7 @@ enum { LOSS_ROWS = 6, LOSS_COLS = 5 };
 
 // Rows that overflow a naive softmax, a tie, and a target far from the largest logit.
 static const double EXTREME[LOSS_ROWS][LOSS_COLS] = {
-    {80, -80, 80, 0, -80},   {1e4, -1e4, 0, 9999, 1}, {-1e4, -1e4, -1e4, -1e4, -1e4},
+    {80, -80, 80, 0, -80},    {1e4, -1e4, 0, 9999, 1}, {-1e4, -1e4, -1e4, -1e4, -1e4},
     {-80, -80, -80, -80, 80}, {1e4, 1e4, 1e4, 1e4, 0}, {-3, -2, -1, -1, -2}};
 static const uint32_t EXTREME_TARGETS[LOSS_ROWS] = {2, 1, 0, 4, 3, 2};
 static const float EXTREME_HITS[LOSS_ROWS] = {0, 0, 1, 1, 0, 1}; // the first of equals counts
@@ -359,14 +358,10 @@ static void no_validation_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_variants_agree),
-        cmocka_unit_test(rows_stand_alone),
-        cmocka_unit_test(matmul_rows_of_any_tape),
-        cmocka_unit_test(attention_reads_a_cache),
-        cmocka_unit_test(attention_with_large_scores),
-        cmocka_unit_test(scatter_overwrites),
-        cmocka_unit_test(loss_of_extreme_logits),
-        cmocka_unit_test(no_validation_messages),
+        cmocka_unit_test(matmul_variants_agree),       cmocka_unit_test(rows_stand_alone),
+        cmocka_unit_test(matmul_rows_of_any_tape),     cmocka_unit_test(attention_reads_a_cache),
+        cmocka_unit_test(attention_with_large_scores), cmocka_unit_test(scatter_overwrites),
+        cmocka_unit_test(loss_of_extreme_logits),      cmocka_unit_test(no_validation_messages),
     };
     return cmocka_run_group_tests_name("op rules", tests, open_gpu, close_gpu);
 }

@@ -5,6 +5,7 @@
 #include "infer/generate.h"
 #include "support/device.h"
 #include "support/models.h"
+#include "train/step.h"
 #include "train/trainer.h"
 
 #include <stdarg.h>
@@ -162,15 +163,15 @@ static bool reproduces(Session *session, const Dataset *set, const Example *e, u
     return same;
 }
 
-// exact_match of each record by itself is what greedy decoding does, at every depth. Returns how
-// many there are over all records and depths.
-static uint32_t check_exact(const char *folder, const char *data)
+// exact_match of each record by itself is what greedy decoding does, at every depth; a record that
+// the context cuts is never exact. Returns how many are, over all records and depths.
+static uint32_t check_exact(const char *folder, const char *data, uint32_t context)
 {
     Error err;
     Llama model = load_model(test_path(own_folder.text, folder).text);
     Tokenizer *words = words_tokenizer();
     Dataset set;
-    if (!dataset_load(&set, test_path(own_folder.text, data).text, words, 160, &err))
+    if (!dataset_load(&set, test_path(own_folder.text, data).text, words, context, &err))
         fail_msg("%s", err.text);
     Session *session = session_open(&model, 0, &err);
     const uint32_t depths[] = {1, 2, 3, 4};
@@ -182,7 +183,8 @@ static uint32_t check_exact(const char *folder, const char *data)
         one.count = 1;
         assert_true(evaluate(&model, &one, depths, 4, scores, NULL, NULL, &err));
         for (int d = 0; d < 4; d++) {
-            bool same = reproduces(session, &set, one.examples, depths[d]);
+            bool same =
+                !one.examples->truncated && reproduces(session, &set, one.examples, depths[d]);
             assert_true(scores[d].exact_match == (same ? 1.0 : 0.0));
             exact += same;
         }
@@ -192,6 +194,36 @@ static uint32_t check_exact(const char *folder, const char *data)
     tokenizer_free(words);
     llama_free(&model);
     return exact;
+}
+
+static uint32_t longest_example(const char *data)
+{
+    Error err;
+    Tokenizer *words = words_tokenizer();
+    Dataset set;
+    if (!dataset_load(&set, test_path(own_folder.text, data).text, words, 160, &err))
+        fail_msg("%s", err.text);
+    uint32_t longest = set.longest;
+    dataset_free(&set);
+    tokenizer_free(words);
+    return longest;
+}
+
+// Records that were left out count as not exact.
+static void check_exact_with_dropped(void)
+{
+    Error err;
+    Llama model = load_model(test_path(own_folder.text, "out").text);
+    Tokenizer *words = words_tokenizer();
+    Dataset set;
+    DepthScore score;
+    assert_true(dataset_load(&set, test_path(own_folder.text, "data.json").text, words, 160, &err));
+    set.dropped = RECORD_COUNT;
+    assert_true(evaluate(&model, &set, (const uint32_t[]){4}, 1, &score, NULL, NULL, &err));
+    assert_true(score.exact_match == 0.5);
+    dataset_free(&set);
+    tokenizer_free(words);
+    llama_free(&model);
 }
 
 // Four records by heart at three depths: proves forward, every gradient, the optimizer and the
@@ -223,7 +255,12 @@ static void learns_by_heart(void **state)
                                     {RECORDS[3][0], RECORDS[3][1]},
                                     {"Write", "completes the"}};
     write_records(&own_folder, "mixed.json", mixed, 4);
-    assert_in_range(check_exact("out", "mixed.json"), 6, 8); // two records, depth 3 by chance
+    assert_in_range(check_exact("out", "mixed.json", 160), 6, 8); // two records, depth 3 by chance
+    check_exact_with_dropped();
+    // Cut by one token, the longest record loses its EOS, and no depth has it any more.
+    uint32_t longest = longest_example("data.json");
+    assert_true(check_exact("out", "data.json", longest - 1) <
+                check_exact("out", "data.json", longest));
     free(told);
 }
 
@@ -237,7 +274,7 @@ static void exact_match_is_greedy_decoding(void **state)
                      "\"learning_rate\":0.01",
                      6);
     assert_int_equal(told->stepped, 6);
-    uint32_t exact = check_exact("out", "data.json");
+    uint32_t exact = check_exact("out", "data.json", 160);
     assert_in_range(exact, 1, 15); // both answers occur
     free(told);
 }
@@ -318,6 +355,45 @@ static void sft_is_soft_at_the_top(void **state)
     assert_true(config_load(&config, test_path(own_folder.text, "soft").text, &err));
     assert_int_equal(config.exit_count, 1);
     assert_int_equal(config.exits[0], 4);
+}
+
+// The gradient norm of all records under these weights, from the step itself.
+static double norm_by_hand(const uint32_t *exits, uint32_t count)
+{
+    Error err;
+    Llama model = load_model(test_path(own_folder.text, "model").text);
+    Tokenizer *words = words_tokenizer();
+    Dataset set;
+    assert_true(dataset_load(&set, test_path(own_folder.text, "data.json").text, words, 160, &err));
+    Step *step = step_open(&model, exits, count, 4 * set.longest, true, &err);
+    assert_non_null(step);
+    batch_begin(step_batch(step));
+    for (size_t i = 0; i < set.count; i++)
+        assert_true(batch_add(step_batch(step), set.tokens + set.examples[i].first,
+                              set.examples[i].length, set.examples[i].prompt));
+    batch_end(step_batch(step));
+    double weights[CONFIG_MAX_EXITS], norm;
+    for (uint32_t e = 0; e < count; e++)
+        weights[e] = 1.0 / (count * (double)step_batch(step)->supervised);
+    const UpdateValues values = {.epsilon = 1, .time = 1};
+    assert_true(step_zero_gradients(step, &err) && step_run(step, weights, &err) &&
+                step_update(step, &values, &norm, &err));
+    step_close(step);
+    dataset_free(&set);
+    tokenizer_free(words);
+    llama_free(&model);
+    return norm;
+}
+
+// What is minimised is the mean over exits of the mean over the step's supervised tokens.
+static void minimises_the_mean(void **state)
+{
+    (void)state;
+    prepare();
+    Told *told = run("out", ",\"exits\":[1,3,4],\"steps\":1,\"batch_size\":2,\"grad_accum\":2", 0);
+    double expected = norm_by_hand((const uint32_t[]){1, 3, 4}, 3);
+    assert_true(fabs(told->reports[0].norm - expected) <= 1e-4 * expected);
+    free(told);
 }
 
 // Four records a step, in one batch or in micro-batches: the same up to rounding.
@@ -484,6 +560,7 @@ int main(void)
         TEST(one_seed_one_result),
         TEST(trains_from_scratch),
         TEST(sft_is_soft_at_the_top),
+        TEST(minimises_the_mean),
         TEST(accumulation_is_a_larger_batch),
         TEST(epochs_take_every_record),
         TEST(default_length),

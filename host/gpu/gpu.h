@@ -47,7 +47,7 @@ bool gpu_list(GpuInfo *infos, size_t max, size_t *count, const char *device, Err
 // Opens a device. `device` is a number of gpu_list or a part of a name (case ignored); NULL: the
 // environment's STRATA_DEVICE, else the most capable (discrete, integrated, virtual, CPU). With
 // STRATA_SHADER_DIR set, kernels found in that folder are compiled from their GLSL now. One thread
-// uses a Gpu at a time.
+// uses a Gpu at a time, and all that are open are on one device.
 Gpu *gpu_open(const char *device, Error *err);
 // Frees everything, also memory and tapes that are still open. gpu may be NULL.
 void gpu_close(Gpu *gpu);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SOURCE_LIMIT = 1 << 22 };
+enum { SOURCE_LIMIT = 1 << 22, INCLUDE_DEPTH = 16 };
 
 // An #include "..." of a shader: the file of that name in the folder.
 typedef struct {
@@ -20,12 +20,17 @@ typedef struct {
 static shaderc_include_result *open_include(void *folder, const char *name, int type,
                                             const char *from, size_t depth)
 {
-    (void)type, (void)from, (void)depth;
+    (void)type;
     Include *include = calloc(1, sizeof *include);
     if (!include) abort(); // shaderc offers no way to say so
     size_t size = 0;
-    if (path_join(include->path, sizeof include->path, folder, name, &include->error) &&
-        file_read(&include->text, &size, include->path, SOURCE_LIMIT, &include->error)) {
+    if (depth > INCLUDE_DEPTH) { // a file that includes itself would go on until the stack ends
+        error_set(&include->error, "%s: files include one another more than %d deep", from,
+                  INCLUDE_DEPTH);
+    } else if (path_join(include->path, sizeof include->path, folder, name, &include->error)) {
+        file_read(&include->text, &size, include->path, SOURCE_LIMIT, &include->error);
+    }
+    if (include->text) {
         include->result.source_name = include->path;
         include->result.source_name_length = strlen(include->path);
         include->result.content = include->text;
@@ -47,9 +52,12 @@ static void close_include(void *folder, shaderc_include_result *result)
     free(include);
 }
 
-// The first line of shaderc's log: "file:line: error: message".
+// The first error of shaderc's log: "file:line: error: message".
 static bool report(const char *path, const char *log, Error *err)
 {
+    const char *first = strstr(log, "error: "); // warnings may stand before it
+    while (first && first > log && first[-1] != '\n') first--;
+    if (first) log = first;
     size_t length = strcspn(log, "\n");
     if (!length) return error_set(err, "%s: cannot be compiled", path);
     return error_set(err, "%.*s", (int)length, log);
@@ -68,6 +76,8 @@ static bool copy_words(uint32_t **words, size_t *count, shaderc_compilation_resu
 static bool compile(uint32_t **words, size_t *count, char *folder, const char *path,
                     const char *text, size_t size, Error *err)
 {
+    // Without a version libshaderc takes one of its own and fails over its own built-ins.
+    if (!strstr(text, "#version")) return error_set(err, "%s:1: error: no #version", path);
     shaderc_compiler_t compiler = shaderc_compiler_initialize();
     shaderc_compile_options_t options = shaderc_compile_options_initialize();
     bool ok = compiler && options;
@@ -101,7 +111,8 @@ bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder, 
     snprintf(file, sizeof file, "%s.comp", name);
     snprintf(here, sizeof here, "%s", folder);
     *words = NULL;
-    if (!file_exists(folder))
+    if (!path_join(path, sizeof path, folder, ".", err)) return false;
+    if (!file_exists(path)) // FOLDER/. : a file is no folder
         return error_set(err, "STRATA_SHADER_DIR: %s: no such folder", folder);
     if (!path_join(path, sizeof path, folder, file, err)) return false;
     if (!file_exists(path)) return true; // the embedded kernel serves

@@ -11,12 +11,12 @@
 enum { GUARDS_MAX = 16 };
 
 typedef struct {
-    Tensor whole;            // (1, words)
-    Tensor view;             // what the op sees, within whole
-    uint32_t *image;         // (words): what is there before a run
-    uint32_t *now;           // (words): what was there after it
-    uint64_t words, first;   // first: where the view begins
-    uint64_t open, closed;   // the words that may change: open .. closed - 1 of image
+    Tensor whole;          // (1, words)
+    Tensor view;           // what the op sees, within whole
+    uint32_t *image;       // (words): what is there before a run
+    uint32_t *now;         // (words): what was there after it
+    uint64_t words, first; // first: where the view begins
+    uint64_t open, closed; // the words that may change: open .. closed - 1 of image
 } Guard;
 
 // The guards of one run.

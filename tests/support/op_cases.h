@@ -19,13 +19,13 @@ typedef enum { OP_PLAIN, OP_MATRIX, OP_REDUCES } OpKind;
 // How backward treats the gradient of an input.
 typedef enum { GRAD_WRITES, GRAD_ADDS, GRAD_EITHER } OpGrad;
 
-enum { // OpCase.flags
-    Y_STARTS_AS_INPUT = 1,  // forward works in place
-    D_STARTS_AS_DY = 2,     // backward works in place
-    D_STARTS_AS_INPUT = 4,  // backward turns the input into its gradient
-    TABLE_FROM_FIRST = 8,   // the table is one of all rows, Rows.first of them before ours
-    Y_FROM_FIRST = 16,      // so is y
-    LOSS = 32,              // dy is the same for each row: OP_LOSS_WEIGHT
+enum {                     // OpCase.flags
+    Y_STARTS_AS_INPUT = 1, // forward works in place
+    D_STARTS_AS_DY = 2,    // backward works in place
+    D_STARTS_AS_INPUT = 4, // backward turns the input into its gradient
+    TABLE_FROM_FIRST = 8,  // the table is one of all rows, Rows.first of them before ours
+    Y_FROM_FIRST = 16,     // so is y
+    LOSS = 32,             // dy is the same for each row: OP_LOSS_WEIGHT
 };
 
 #define OP_LOSS_WEIGHT 0.375f

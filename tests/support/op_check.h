@@ -8,13 +8,14 @@
 
 // One way of running: which rows, which kernels.
 typedef struct {
-    uint32_t first; // Rows.first
-    uint32_t spare; // rows beyond the count that tensors hold and Rows.max allows
+    uint32_t first;               // Rows.first
+    uint32_t spare;               // rows beyond the count that tensors hold and Rows.max allows
     const char *variable, *value; // environment, or NULL
     bool accumulate;
 } OpWay;
 
-// The reference's backward against central differences of its forward; large shapes are passed over.
+// The reference's backward against central differences of its forward; large shapes are passed
+// over.
 void op_check_reference(const OpCase *op);
 // Forward, and backward, on the GPU in every way, for every shape.
 void op_check_forward(Gpu *gpu, const OpCase *op);
@@ -36,8 +37,8 @@ typedef struct {
 } OpTrial;
 
 // Takes the problem over.
-void op_trial_open(OpTrial *trial, Gpu *gpu, const OpCase *op, OpProblem *problem,
-                   const OpWay *way, bool backward);
+void op_trial_open(OpTrial *trial, Gpu *gpu, const OpCase *op, OpProblem *problem, const OpWay *way,
+                   bool backward);
 void op_trial_close(OpTrial *trial);
 
 #endif

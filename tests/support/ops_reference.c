@@ -180,8 +180,9 @@ static uint32_t softmax(double *shares, const OpProblem *p, uint32_t r, uint32_t
     uint32_t first = p->table[4 * r + 1], count = p->table[4 * r + 2] - first;
     double most = -INFINITY, total = 0;
     for (uint32_t j = 0; j < count; j++) {
-        shares[j] = dot(p->in[0] + query_at(s, r, head), p->in[1] + key_at(s, first + j, head),
-                        s->size) / sqrt(s->size);
+        shares[j] =
+            dot(p->in[0] + query_at(s, r, head), p->in[1] + key_at(s, first + j, head), s->size) /
+            sqrt(s->size);
         most = fmax(most, shares[j]);
     }
     for (uint32_t j = 0; j < count; j++) total += shares[j] = exp(shares[j] - most);
@@ -227,8 +228,7 @@ static void attention_row_back(double *const *d, const double *up, double *share
     uint32_t count = softmax(shares, p, r, head), query = query_at(s, r, head);
     double mean = 0; // of dy . v over the keys
     for (uint32_t j = 0; j < count; j++)
-        mean += shares[j] *
-                dot(up, p->in[2] + key_at(s, p->table[4 * r + 1] + j, head), s->size);
+        mean += shares[j] * dot(up, p->in[2] + key_at(s, p->table[4 * r + 1] + j, head), s->size);
     for (uint32_t j = 0; j < count; j++) {
         uint32_t key = key_at(s, p->table[4 * r + 1] + j, head);
         double score = shares[j] * (dot(up, p->in[2] + key, s->size) - mean) / sqrt(s->size);
@@ -295,7 +295,7 @@ void reference_adamw(double *weight, double *mean, double *square, const double 
         weight[i] -= rates.rate * rates.decay * weight[i];
         mean[i] = rates.beta1 * mean[i] + (1 - rates.beta1) * g;
         square[i] = rates.beta2 * square[i] + (1 - rates.beta2) * g * g;
-        weight[i] -= rates.rate * (mean[i] / correction1) /
-                     (sqrt(square[i] / correction2) + rates.epsilon);
+        weight[i] -=
+            rates.rate * (mean[i] / correction1) / (sqrt(square[i] / correction2) + rates.epsilon);
     }
 }

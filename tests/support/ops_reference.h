@@ -28,21 +28,21 @@ typedef void OpForward(double *y, const OpProblem *problem);
 // d[i] has the shape of in[i]; dy that of y.
 typedef void OpBackward(double *const *d, const double *dy, const OpProblem *problem);
 
-OpForward reference_embed;   // in: table (others, cols)
+OpForward reference_embed; // in: table (others, cols)
 OpBackward reference_embed_back;
 OpForward reference_rmsnorm; // in: x (rows, cols), gain (cols)
 OpBackward reference_rmsnorm_back;
-OpForward reference_matmul;  // in: x (rows, cols), w (others, cols)
+OpForward reference_matmul; // in: x (rows, cols), w (others, cols)
 OpBackward reference_matmul_back;
-OpForward reference_rope;    // in: x (rows, heads * size)
+OpForward reference_rope; // in: x (rows, heads * size)
 OpBackward reference_rope_back;
 OpForward reference_attention; // in: q (rows, heads * size), k, v (any, kv_heads * size)
 OpBackward reference_attention_back;
-OpForward reference_swiglu;  // in: gate, up (rows, cols)
+OpForward reference_swiglu; // in: gate, up (rows, cols)
 OpBackward reference_swiglu_back;
-OpForward reference_add;     // in: x, y (rows, cols)
+OpForward reference_add; // in: x, y (rows, cols)
 OpBackward reference_add_back;
-OpForward reference_gather;  // in: x (others, cols)
+OpForward reference_gather; // in: x (others, cols)
 OpBackward reference_gather_back;
 OpForward reference_cross_entropy; // in: logits (rows, cols); y (rows, 2): loss, 1 for a hit
 OpBackward reference_cross_entropy_back;
