@@ -136,6 +136,9 @@ static bool read_counts(TrainConfig *config, const cJSON *object, const char *fi
     config->seed = (uint64_t)seed;
     config->save_every = (uint64_t)save;
     config->validate_every = (uint64_t)validate;
+    if (batch * accum > 1 << 24)
+        return error_set(err, "%s: batch_size * grad_accum is %" PRId64 ", expected at most %d",
+                         file, batch * accum, 1 << 24);
     if (context == 1) return error_set(err, "%s: key 'context' is 1, expected 2 or more", file);
     return true;
 }
