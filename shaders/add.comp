@@ -1,18 +1,19 @@
 // z = x + y. An invocation adds a few values.
+// variant vec4: VEC4
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 #include "common.glsl"
 #include "elements.glsl"
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
-layout(binding = 1) readonly buffer X { float x[]; };  // (rows, cols)
-layout(binding = 2) readonly buffer Y { float y[]; };  // (rows, cols)
-layout(binding = 3) writeonly buffer Z { float z[]; }; // (rows, cols)
+layout(binding = 1) readonly buffer X { VALUE x[]; };  // (rows, cols)
+layout(binding = 2) readonly buffer Y { VALUE y[]; };  // (rows, cols)
+layout(binding = 3) writeonly buffer Z { VALUE z[]; }; // (rows, cols)
 layout(push_constant) uniform Push { ElementArgs args; };
 
 void main()
 {
-    uint r = gl_WorkGroupID.y, row = r * args.cols;
+    uint r = gl_WorkGroupID.y, cols = args.cols / WIDTH, row = r * cols;
     if (r >= ROW_COUNT(args.rows)) return;
-    FOR_ELEMENTS(c, args.cols) z[row + c] = x[row + c] + y[row + c];
+    FOR_ELEMENTS(c, cols) z[row + c] = x[row + c] + y[row + c];
 }

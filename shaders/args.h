@@ -38,14 +38,26 @@ ARGS_BEGIN(RmsnormArgs)
 }
 ARGS_END(RmsnormArgs, 6);
 
-// y (rows, n), x (rows, k), w (n, k); see matmul.comp, matmul_dx.comp, matmul_dw.comp.
+// y (rows, n), x (rows, k), w (n, k); see matmul.comp, matmul_dx.comp, matmul_dw.comp. Where w is a
+// slice of a larger matrix, y and dy are columns of a wider one.
 ARGS_BEGIN(MatmulArgs)
 {
     RowArgs rows;
     uint n, k;
     uint accumulate;
+    uint stride; // columns that y or dy has in all
+    uint first;  // of these
 }
-ARGS_END(MatmulArgs, 6);
+ARGS_END(MatmulArgs, 8);
+
+// A table of which rows first .. first + count - 1 are seen.
+ARGS_BEGIN(EmbedArgs)
+{
+    RowArgs rows;
+    uint cols;
+    uint first, count;
+}
+ARGS_END(EmbedArgs, 6);
 
 ARGS_BEGIN(RopeArgs)
 {
@@ -71,6 +83,14 @@ ARGS_BEGIN(CrossEntropyArgs)
     uint weight;   // index into the step's values: the factor of the gradient
 }
 ARGS_END(CrossEntropyArgs, 6);
+
+ARGS_BEGIN(DistillArgs)
+{
+    RowArgs rows;
+    uint cols;
+    uint weight; // as in CrossEntropyArgs
+}
+ARGS_END(DistillArgs, 5);
 
 ARGS_BEGIN(SumSquaresArgs)
 {
@@ -111,7 +131,11 @@ ARGS_END(AdamwArgs, 2);
 #define STEP_CLIP 7         // the largest gradient norm; 0: no clipping
 #define STEP_REST1 8        // 1 - beta1, rounded once
 #define STEP_REST2 9        // 1 - beta2
-#define STEP_WEIGHTS 10     // from here on: the factor of each exit's gradient
+#define STEP_DISTILL 10     // lambda, the share of the distillation term
+#define STEP_TEMPERATURE 11 // its temperature
+#define STEP_LIMIT 12       // a larger gradient norm leaves the weights alone; 0: only one that is not
+                            // finite does, below 0: any
+#define STEP_WEIGHTS 13     // from here on: the factor of each exit's gradient
 #define STEP_VALUES 256
 
 // The result of clip.comp.

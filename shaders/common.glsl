@@ -2,6 +2,7 @@
 // constant 0: invocations of a workgroup; constant 1: LANES, how many of them work on one row
 // (1: no reduction across invocations, no barrier; for CPU drivers).
 layout(local_size_x_id = 0) in;
+const uint TEXELS = 10; // tensor i is the storage buffer at binding i, its texel view at TEXELS + i
 layout(constant_id = 1) const uint LANES = 1;
 
 // Rows that there are in this step, for an op that begins at rows.first.

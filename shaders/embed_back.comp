@@ -1,5 +1,6 @@
-// dtable[t] += sum of dy[r] over the rows r whose token is t. One workgroup row per distinct token;
-// its rows are summed in their order, so there are no atomics and no races.
+// dtable[t] += sum of dy[r] over the rows r whose token is t, where the table has t. One
+// workgroup row per distinct token; its rows are summed in their order, so there are no atomics and no
+// races.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
@@ -10,13 +11,15 @@ layout(binding = 1) readonly buffer Uses { uint uses[]; };   // (distinct + 1, 2
 layout(binding = 2) readonly buffer Order { uint order[]; }; // (rows): rows sorted by token
 layout(binding = 3) readonly buffer Dy { float dy[]; };      // (rows, cols)
 layout(binding = 4) buffer Dtable { float dtable[]; };       // (vocabulary, cols)
-layout(push_constant) uniform Push { ElementArgs args; };    // rows: the distinct tokens
+layout(push_constant) uniform Push { EmbedArgs args; };      // rows: the distinct tokens
 
 void main()
 {
     uint u = gl_WorkGroupID.y;
     if (u >= ROW_COUNT(args.rows)) return;
-    uint to = uses[2 * u] * args.cols, first = uses[2 * u + 1], last = uses[2 * u + 3];
+    uint token = uses[2 * u] - args.first, first = uses[2 * u + 1], last = uses[2 * u + 3];
+    if (token >= args.count) return;
+    uint to = token * args.cols;
     FOR_ELEMENTS(c, args.cols) {
         float sum = 0.0;
         for (uint i = first; i < last; i++) sum += dy[order[i] * args.cols + c];

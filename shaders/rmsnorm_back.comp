@@ -1,15 +1,17 @@
 // With n = 1 / sqrt(mean(x^2) + epsilon): dx (+)= n (gain dy - x n^2 mean(gain dy x)); keeps n for
 // rmsnorm_gain_back. LANES invocations share a row.
+// variant vec4: VEC4
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 #include "common.glsl"
+#include "elements.glsl"
 #include "reduce.glsl"
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
-layout(binding = 1) readonly buffer X { float x[]; };             // (rows, cols)
-layout(binding = 2) readonly buffer Gain { float gain[]; };       // (cols)
-layout(binding = 3) readonly buffer Dy { float dy[]; };           // (rows, cols)
-layout(binding = 4) buffer Dx { float dx[]; };                    // (rows, cols)
+layout(binding = 1) readonly buffer X { VALUE x[]; };             // (rows, cols)
+layout(binding = 2) readonly buffer Gain { VALUE gain[]; };       // (cols)
+layout(binding = 3) readonly buffer Dy { VALUE dy[]; };           // (rows, cols)
+layout(binding = 4) buffer Dx { VALUE dx[]; };                    // (rows, cols)
 layout(binding = 5) writeonly buffer Inverse { float inverse[]; }; // (rows)
 layout(push_constant) uniform Push { RmsnormArgs args; };
 
@@ -17,17 +19,17 @@ void main()
 {
     uint r = gl_GlobalInvocationID.x / LANES, lane = gl_GlobalInvocationID.x % LANES;
     bool inside = r < ROW_COUNT(args.rows);
-    uint first = inside ? r * args.cols : 0, cols = inside ? args.cols : 0;
+    uint cols = inside ? args.cols / WIDTH : 0, first = r * cols;
     float squares = 0.0, products = 0.0;
     for (uint c = lane; c < cols; c += LANES) {
-        float value = x[first + c];
-        squares = fma(value, value, squares);
-        products = fma(gain[c] * dy[first + c], value, products);
+        VALUE value = x[first + c];
+        squares = add_products(value, value, squares);
+        products = add_products(gain[c] * dy[first + c], value, products);
     }
     float n = inversesqrt(reduce_sum(squares) / float(args.cols) + args.epsilon);
     float pull = reduce_sum(products) / float(args.cols) * n * n;
     for (uint c = lane; c < cols; c += LANES) {
-        float d = n * (gain[c] * dy[first + c] - x[first + c] * pull);
+        VALUE d = n * (gain[c] * dy[first + c] - x[first + c] * pull);
         dx[first + c] = args.accumulate != 0 ? dx[first + c] + d : d;
     }
     if (inside && lane == 0) inverse[r] = n;

@@ -57,10 +57,13 @@ static void end(Tape *tape)
 
 // ---- gradient norm -----------------------------------------------------------------------------
 
-enum { PARAMETERS = 5 };
+enum { PARAMETERS = 6 };
 
-// Parameters of these shapes: less than a chunk, exactly one, one value more, several, one value.
-static const uint32_t SHAPES[PARAMETERS][2] = {{3, 37}, {64, 64}, {1, 4097}, {129, 257}, {1, 1}};
+// Parameters of these shapes: less than a chunk, exactly one, one value more, several, one value;
+// the last in slices where a binding sees SLICE_BYTES.
+static const uint32_t SHAPES[PARAMETERS][2] = {{3, 37},    {64, 64}, {1, 4097},
+                                               {129, 257}, {1, 1},   {300, 64}};
+#define SLICE_BYTES "16384"
 
 static double norm_of(const Guard *guard)
 {
@@ -109,7 +112,7 @@ static void check_clip(float limit, const char *lanes)
         assert_int_equal(written, op_sum_squares_count(parameters[i]->view));
         count += written;
     }
-    assert_int_equal(count, 1 + 1 + 2 + 9 + 1);
+    assert_int_equal(count, 1 + 1 + 2 + 9 + 1 + 5);
     op_clip(tape, clip->view, partials->view, count, step->view);
     end(tape);
     unsetenv("STRATA_LANES");
@@ -135,6 +138,9 @@ static void clips_the_norm(void **state)
         check_clip(1000.0f, lanes[i]); // above the norm: nothing to clip
         check_clip(0.0f, lanes[i]);    // off
     }
+    setenv("STRATA_SLICE_BYTES", SLICE_BYTES, 1);
+    check_clip(1.0f, "32");
+    unsetenv("STRATA_SLICE_BYTES");
 }
 
 // A gradient that is all zero has norm 0 and is not scaled.
@@ -262,6 +268,9 @@ static void adamw_follows_the_reference(void **state)
         check_adamw(5, 64, 0.1 * decay);
         check_adamw(33, 129, 0.1 * decay);
     }
+    setenv("STRATA_SLICE_BYTES", SLICE_BYTES, 1);
+    check_adamw(300, 64, 0.1);
+    unsetenv("STRATA_SLICE_BYTES");
 }
 
 // 32768 workgroups are the widest row of them: a larger parameter takes a second one.

@@ -64,19 +64,22 @@ static void matmul_variants_agree(void **state)
     static const OpWay ways[] = {
         {.accumulate = true},
         {.variable = "STRATA_VARIANT", .value = "any", .accumulate = true},
-        {.variable = "STRATA_VARIANT", .value = "vec4", .accumulate = true}};
+        {.variable = "STRATA_VARIANT", .value = "vec4", .accumulate = true},
+        {.variable = "STRATA_VARIANT", .value = "shuffle", .accumulate = true},
+        {.variable = "STRATA_VARIANT", .value = "texel", .accumulate = true}};
+    enum { WAYS = sizeof ways / sizeof *ways };
     const OpCase *op = op_case("matmul");
     for (const OpShape *shape = op->shapes; shape->rows; shape++) {
         for (int backward = 0; backward < 2; backward++) {
-            OpTrial trials[3];
-            for (int i = 0; i < 3; i++) open_and_run(&trials[i], op, shape, &ways[i], backward);
-            for (int i = 1; i < 3; i++) {
+            OpTrial trials[WAYS];
+            for (int i = 0; i < WAYS; i++) open_and_run(&trials[i], op, shape, &ways[i], backward);
+            for (int i = 1; i < WAYS; i++) {
                 const char *what = trials[i].label;
                 if (!backward) same_rows(trials[0].y, trials[i].y, 0, 0, shape->rows, what);
                 if (backward) same_rows(trials[0].d[0], trials[i].d[0], 0, 0, shape->rows, what);
                 if (backward) same_rows(trials[0].d[1], trials[i].d[1], 0, 0, shape->others, what);
             }
-            for (int i = 0; i < 3; i++) op_trial_close(&trials[i]);
+            for (int i = 0; i < WAYS; i++) op_trial_close(&trials[i]);
         }
     }
 }

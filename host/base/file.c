@@ -2,13 +2,17 @@
 #define _POSIX_C_SOURCE 200809L
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static const char PARTIAL[] = ".partial-"; // a process number follows
 
 bool file_map(FileMap *map, const char *path, Error *err)
 {
@@ -83,7 +87,7 @@ bool file_writer_open(FileWriter *writer, const char *path, Error *err)
     int length = snprintf(writer->path, sizeof writer->path, "%s", path);
     if (length < 0 || (size_t)length >= sizeof writer->path)
         return error_set(err, "%.80s...: path is too long", path);
-    snprintf(writer->temp, sizeof writer->temp, "%s.partial-%ld", path, (long)getpid());
+    snprintf(writer->temp, sizeof writer->temp, "%s%s%ld", path, PARTIAL, (long)getpid());
     writer->stream = fopen(writer->temp, "wb");
     if (!writer->stream) return error_set(err, "%s: cannot write: %s", path, strerror(errno));
     return true;
@@ -122,6 +126,26 @@ bool file_write(const char *path, const void *bytes, size_t size, Error *err)
     return file_writer_commit(&writer, err);
 }
 
+// Whether a file's name is one of a FileWriter of a process that is gone.
+static bool is_abandoned(const char *name)
+{
+    const char *mark = strstr(name, PARTIAL);
+    char *end;
+    if (!mark) return false;
+    long process = strtol(mark + strlen(PARTIAL), &end, 10);
+    return !*end && process > 0 && kill((pid_t)process, 0) && errno == ESRCH;
+}
+
+void file_remove_partial(const char *folder)
+{
+    char path[1300];
+    DIR *dir = opendir(folder);
+    for (const struct dirent *item; dir && (item = readdir(dir));)
+        if (is_abandoned(item->d_name) && path_join(path, sizeof path, folder, item->d_name, NULL))
+            unlink(path); // of a folder it fails, and should
+    if (dir) closedir(dir);
+}
+
 bool folder_make(const char *path, Error *err)
 {
     char part[1024];
@@ -141,6 +165,16 @@ bool folder_make(const char *path, Error *err)
     if (stat(path, &info) || !S_ISDIR(info.st_mode))
         return error_set(err, "%s: is not a folder", path);
     return true;
+}
+
+bool cache_folder(char *out, size_t size, Error *err)
+{
+    const char *home = getenv("HOME"), *cache = getenv("XDG_CACHE_HOME");
+    if (cache && *cache == '/')
+        return path_join(out, size, cache, "strata", err) && folder_make(out, err);
+    if (home && *home)
+        return path_join(out, size, home, ".cache/strata", err) && folder_make(out, err);
+    return error_set(err, "no cache folder: neither XDG_CACHE_HOME nor HOME is set");
 }
 
 bool file_exists(const char *path)

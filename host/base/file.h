@@ -42,8 +42,15 @@ void file_writer_abort(FileWriter *writer);
 // The whole of a small file at once, through a FileWriter.
 bool file_write(const char *path, const void *bytes, size_t size, Error *err);
 
+// Removes from a folder the temporary files of FileWriters whose process is gone: what a run that
+// was killed left half written.
+void file_remove_partial(const char *folder);
+
 // Makes a folder and its parents; an existing folder is fine.
 bool folder_make(const char *path, Error *err);
+// The user's folder for what can be made again, $XDG_CACHE_HOME/strata or ~/.cache/strata, which is
+// made where it is not there.
+bool cache_folder(char *out, size_t size, Error *err);
 bool file_exists(const char *path);
 bool file_same(const char *a, const char *b); // both exist and are one file or folder
 // "folder/name" into out (size bytes); false where it does not fit.

@@ -42,19 +42,21 @@ static bool create_device(Gpu *gpu, Error *err)
     return true;
 }
 
+// Every tensor has two bindings: a storage buffer, and behind all of those its texel view.
 static bool create_layouts(Gpu *gpu, Error *err)
 {
-    VkDescriptorSetLayoutBinding bindings[GPU_BINDINGS];
-    for (uint32_t i = 0; i < GPU_BINDINGS; i++)
+    VkDescriptorSetLayoutBinding bindings[2 * GPU_BINDINGS];
+    for (uint32_t i = 0; i < 2 * GPU_BINDINGS; i++)
         bindings[i] = (VkDescriptorSetLayoutBinding){
             .binding = i,
-            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+            .descriptorType = i < GPU_BINDINGS ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+                                               : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
             .descriptorCount = 1,
             .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
         };
     const VkDescriptorSetLayoutCreateInfo set_info = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
-        .bindingCount = GPU_BINDINGS,
+        .bindingCount = 2 * GPU_BINDINGS,
         .pBindings = bindings,
     };
     VkResult result = vkCreateDescriptorSetLayout(gpu->device, &set_info, NULL, &gpu->set_layout);

@@ -104,6 +104,7 @@ static void read_limits(GpuInfo *info, VkPhysicalDevice physical)
     info->shared_bytes = limits->maxComputeSharedMemorySize;
     info->group_lanes = limits->maxComputeWorkGroupInvocations;
     info->binding_bytes = limits->maxStorageBufferRange;
+    info->texel_bytes = 16ull * limits->maxTexelBufferElements;
     info->allocation_bytes = v11.maxMemoryAllocationSize;
     info->bindings = limits->maxPerStageDescriptorStorageBuffers;
     info->timestamps = limits->timestampComputeAndGraphics;

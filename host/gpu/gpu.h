@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 enum {
-    GPU_BINDINGS = 10,    // storage buffers of a kernel, at most
+    GPU_BINDINGS = 10,    // tensors of a kernel, at most
     GPU_ARGS_BYTES = 128, // push constants of a kernel, at most
-    GPU_CONSTANTS = 4,    // specialization constants of a kernel, at most
+    GPU_CONSTANTS = 5,    // specialization constants of a kernel, at most
 };
 
 // ---- devices -----------------------------------------------------------------------------------
@@ -31,6 +31,7 @@ typedef struct {
     uint32_t shared_bytes;     // shared memory of a workgroup
     uint32_t group_lanes;      // invocations of a workgroup, at most
     uint64_t binding_bytes;    // maxStorageBufferRange
+    uint64_t texel_bytes;      // what a texel view sees: maxTexelBufferElements vectors
     uint64_t allocation_bytes; // maxMemoryAllocationSize
     uint32_t bindings;         // storage buffers a shader may see
     bool timestamps;           // the compute queue has them
@@ -86,9 +87,11 @@ void *tensor_host(Tensor tensor);
 // Copy through staging and wait; values is (rows, cols). Not while a tape is being recorded.
 bool tensor_upload(Gpu *gpu, Tensor tensor, const void *values, Error *err);
 bool tensor_download(Gpu *gpu, Tensor tensor, void *values, Error *err);
-// Device memory held now and at the peak, in bytes.
+// Bytes that tensors hold now and held at the peak, and what was taken from the device for them, in
+// larger pieces that are kept.
 uint64_t gpu_memory_used(const Gpu *gpu);
 uint64_t gpu_memory_peak(const Gpu *gpu);
+uint64_t gpu_memory_allocated(const Gpu *gpu);
 
 // ---- counts: how many rows a step has ----------------------------------------------------------
 
@@ -131,11 +134,14 @@ typedef struct {
 
 typedef struct {
     Kernel kernel;
-    Tensor tensors[GPU_BINDINGS]; // by binding; a NULL span is a binding that is not used
-    const void *args;             // push constants
+    // By binding; a NULL span is a binding that is not used. A kernel sees tensor i as the storage
+    // buffer at binding i or, where it says so, as the texel view (a samplerBuffer of vectors of
+    // four f32, read only) at binding GPU_BINDINGS + i.
+    Tensor tensors[GPU_BINDINGS];
+    const void *args; // push constants
     uint32_t args_bytes;
     Grid grid;
-    uint32_t constants[GPU_CONSTANTS]; // specialization constants 0..3
+    uint32_t constants[GPU_CONSTANTS]; // specialization constants 0..4
 } Dispatch;
 
 // One tape is recorded at a time. label names it in messages and in debuggers.
@@ -143,6 +149,8 @@ Tape *tape_begin(Gpu *gpu, const char *label, Error *err);
 void tape_dispatch(Tape *tape, const Dispatch *dispatch);
 // Sets every word of the tensor.
 void tape_fill(Tape *tape, Tensor tensor, uint32_t word);
+// to = from, of one size.
+void tape_copy(Tape *tape, Tensor to, Tensor from);
 // Ends the recording. False: the first failure of the recording, in err; free the tape then.
 bool tape_end(Tape *tape, Error *err);
 void tape_free(Tape *tape);

@@ -9,9 +9,9 @@
 
 enum { ALIGNMENT = 256 }; // the largest minStorageBufferOffsetAlignment that Vulkan allows
 
-// Which bindings a kernel's code reads and writes, one bit each.
+// Which tensors a kernel's code reads and writes, and which it sees as texel views; a bit each.
 typedef struct {
-    uint32_t reads, writes;
+    uint32_t reads, writes, texels;
 } KernelAccess;
 
 typedef struct {
@@ -61,7 +61,8 @@ struct Gpu {
 
     Block **blocks; // (block_count)
     size_t block_count;
-    uint64_t memory_used, memory_peak;
+    uint64_t memory_used, memory_peak; // bytes of tensors
+    uint64_t memory_allocated;         // bytes of blocks
 
     VkCommandPool commands; // for staging and runs
     VkCommandBuffer copy;
@@ -93,9 +94,10 @@ uint32_t device_queue_family(VkPhysicalDevice physical); // UINT32_MAX: no compu
 
 // spirv.c
 bool spirv_access(KernelAccess *access, const uint32_t *words, size_t count);
-// shader_folder.c: SPIR-V of FOLDER/NAME.comp in malloc'ed words; *words NULL where there is none.
-bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder, const char *name,
-                           Error *err);
+// shader_folder.c: the kernel's SPIR-V from its file in the folder, in malloc'ed words; *words NULL
+// where there is none.
+bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder,
+                           const KernelSource *source, Error *err);
 // pipeline_cache.c
 bool pipeline_cache_open(Gpu *gpu, Error *err);
 void pipeline_cache_close(Gpu *gpu);
@@ -103,6 +105,17 @@ void pipeline_cache_close(Gpu *gpu);
 bool kernels_open(Gpu *gpu, Error *err);
 void kernels_close(Gpu *gpu);
 VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err);
+// descriptors.c: the sets of a tape and what they refer to, freed together.
+typedef struct {
+    VkDescriptorPool *pools; // (pool_count)
+    size_t pool_count;
+    uint32_t sets_left;  // in the last pool
+    VkBufferView *views; // (view_count)
+    size_t view_count;
+} Descriptors;
+VkResult descriptors_write(Gpu *gpu, Descriptors *own, const Dispatch *dispatch,
+                           VkDescriptorSet *set);
+void descriptors_free(Gpu *gpu, Descriptors *own);
 // memory.c
 bool memory_open(Gpu *gpu, Error *err);
 void memory_close(Gpu *gpu);

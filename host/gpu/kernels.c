@@ -22,7 +22,7 @@ static bool open_kernel(Gpu *gpu, Kernel kernel, const char *folder, Error *err)
     const KernelSource *source = &kernel_sources[kernel];
     uint32_t *words = NULL;
     size_t count = 0;
-    if (folder && !shader_folder_compile(&words, &count, folder, source->name, err)) return false;
+    if (folder && !shader_folder_compile(&words, &count, folder, source, err)) return false;
     bool ok = words ? make_module(gpu, kernel, words, count, err)
                     : make_module(gpu, kernel, source->words, source->count, err);
     free(words);

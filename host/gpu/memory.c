@@ -47,8 +47,9 @@ static VkResult allocate_block(Gpu *gpu, Block *block)
     const VkBufferCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
         .size = block->size,
-        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
-                 VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
+                 VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_DST_BIT,
     };
     VkResult result = vkCreateBuffer(gpu->device, &info, NULL, &block->buffer);
     if (result != VK_SUCCESS) return result;
@@ -98,8 +99,7 @@ static Block *block_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
     if (block->size <= gpu->info.allocation_bytes) result = allocate_block(gpu, block);
     if (result == VK_SUCCESS) {
         gpu->blocks[gpu->block_count++] = block;
-        gpu->memory_used += block->size;
-        if (gpu->memory_used > gpu->memory_peak) gpu->memory_peak = gpu->memory_used;
+        gpu->memory_allocated += block->size;
         return block;
     }
     gpu_fail(gpu, result, "allocation", NULL);
@@ -107,7 +107,8 @@ static Block *block_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
               "device %s: cannot allocate %llu bytes (Vulkan error %d): %llu are held, the largest "
               "allocation is %llu, device memory %llu",
               gpu->info.name, (unsigned long long)block->size, result,
-              (unsigned long long)gpu->memory_used, (unsigned long long)gpu->info.allocation_bytes,
+              (unsigned long long)gpu->memory_allocated,
+              (unsigned long long)gpu->info.allocation_bytes,
               (unsigned long long)gpu->info.local_bytes);
     block_free(gpu, block);
     return NULL;
@@ -132,7 +133,13 @@ static Span *span_in_block(Block *block, uint64_t size)
     return span;
 }
 
-static Span *span_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
+static void count_used(Gpu *gpu, uint64_t size)
+{
+    gpu->memory_used += size;
+    if (gpu->memory_used > gpu->memory_peak) gpu->memory_peak = gpu->memory_used;
+}
+
+static Span *span_find(Gpu *gpu, Memory kind, uint64_t size, Error *err)
 {
     for (size_t i = 0; i < gpu->block_count; i++) {
         Span *span = gpu->blocks[i]->kind == kind ? span_in_block(gpu->blocks[i], size) : NULL;
@@ -141,6 +148,13 @@ static Span *span_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
     Block *block = block_make(gpu, kind, size, err);
     Span *span = block ? span_in_block(block, size) : NULL;
     if (block && !span) error_set(err, "out of memory");
+    return span;
+}
+
+static Span *span_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
+{
+    Span *span = span_find(gpu, kind, size, err);
+    if (span) count_used(gpu, size);
     return span;
 }
 
@@ -161,8 +175,8 @@ Tensor tensor_make(Gpu *gpu, Memory memory, uint32_t rows, uint32_t cols, Error 
 
 void tensor_free(Gpu *gpu, Tensor *tensor)
 {
-    (void)gpu;
     if (!tensor->span) return;
+    gpu->memory_used -= tensor->span->size;
     Span **link = &tensor->span->block->first;
     while (*link != tensor->span) link = &(*link)->next;
     *link = tensor->span->next;
@@ -193,6 +207,11 @@ void *tensor_host(Tensor tensor)
 uint64_t gpu_memory_used(const Gpu *gpu)
 {
     return gpu->memory_used;
+}
+
+uint64_t gpu_memory_allocated(const Gpu *gpu)
+{
+    return gpu->memory_allocated;
 }
 
 uint64_t gpu_memory_peak(const Gpu *gpu)

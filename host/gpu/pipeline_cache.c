@@ -24,24 +24,13 @@ static uint64_t checksum(const uint8_t *bytes, size_t size)
     return hash;
 }
 
-static bool cache_folder(char *out, size_t size)
-{
-    const char *home = getenv("HOME"), *cache = getenv("XDG_CACHE_HOME");
-    int length = -1;
-    if (cache && *cache == '/')
-        length = snprintf(out, size, "%s/strata", cache);
-    else if (home && *home)
-        length = snprintf(out, size, "%s/.cache/strata", home);
-    return length > 0 && (size_t)length < size;
-}
-
 // Named after the device and the cache UUID, which changes with the driver.
 static void set_path(Gpu *gpu)
 {
     char folder[900];
     VkPhysicalDeviceProperties properties;
     vkGetPhysicalDeviceProperties(gpu->physical, &properties);
-    if (!cache_folder(folder, sizeof folder) || !folder_make(folder, NULL)) return;
+    if (!cache_folder(folder, sizeof folder, NULL)) return;
     char uuid[2 * VK_UUID_SIZE + 1];
     for (size_t i = 0; i < VK_UUID_SIZE; i++)
         snprintf(uuid + 2 * i, 3, "%02x", properties.pipelineCacheUUID[i]);

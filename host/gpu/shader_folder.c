@@ -1,4 +1,4 @@
-// GLSL compiled at start, for those who tune shaders: STRATA_SHADER_DIR/NAME.comp through
+// GLSL compiled at start, for those who tune shaders: STRATA_SHADER_DIR/FILE.comp through
 // libshaderc.
 #include "gpu/internal.h"
 #include "base/file.h"
@@ -73,8 +73,28 @@ static bool copy_words(uint32_t **words, size_t *count, shaderc_compilation_resu
     return true;
 }
 
+static void define_macros(shaderc_compile_options_t options, const char *macros)
+{
+    for (const char *at = macros; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        shaderc_compile_options_add_macro_definition(options, at, length, "", 0);
+        at += length;
+    }
+}
+
+static void set_options(shaderc_compile_options_t options, char *folder, const char *macros)
+{
+    shaderc_compile_options_set_target_env(options, shaderc_target_env_vulkan,
+                                           shaderc_env_version_vulkan_1_2);
+    shaderc_compile_options_set_optimization_level(options, shaderc_optimization_level_performance);
+    // An older #version makes glslang print its own built-ins as errors.
+    shaderc_compile_options_set_forced_version_profile(options, 450, shaderc_profile_none);
+    shaderc_compile_options_set_include_callbacks(options, open_include, close_include, folder);
+    define_macros(options, macros);
+}
+
 static bool compile(uint32_t **words, size_t *count, char *folder, const char *path,
-                    const char *text, size_t size, Error *err)
+                    const char *macros, const char *text, size_t size, Error *err)
 {
     // Without a version libshaderc takes one of its own and fails over its own built-ins.
     if (!strstr(text, "#version")) return error_set(err, "%s:1: error: no #version", path);
@@ -82,11 +102,7 @@ static bool compile(uint32_t **words, size_t *count, char *folder, const char *p
     shaderc_compile_options_t options = shaderc_compile_options_initialize();
     bool ok = compiler && options;
     if (ok) {
-        shaderc_compile_options_set_target_env(options, shaderc_target_env_vulkan,
-                                               shaderc_env_version_vulkan_1_2);
-        shaderc_compile_options_set_optimization_level(options,
-                                                       shaderc_optimization_level_performance);
-        shaderc_compile_options_set_include_callbacks(options, open_include, close_include, folder);
+        set_options(options, folder, macros);
         shaderc_compilation_result_t result = shaderc_compile_into_spv(
             compiler, text, size, shaderc_compute_shader, path, "main", options);
         ok = result &&
@@ -104,11 +120,11 @@ static bool compile(uint32_t **words, size_t *count, char *folder, const char *p
     return ok;
 }
 
-bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder, const char *name,
-                           Error *err)
+bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder,
+                           const KernelSource *source, Error *err)
 {
     char path[1024], file[128], here[1024];
-    snprintf(file, sizeof file, "%s.comp", name);
+    snprintf(file, sizeof file, "%s.comp", source->file);
     snprintf(here, sizeof here, "%s", folder);
     *words = NULL;
     if (!path_join(path, sizeof path, folder, ".", err)) return false;
@@ -119,7 +135,7 @@ bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder, 
     char *text;
     size_t size;
     if (!file_read(&text, &size, path, SOURCE_LIMIT, err)) return false;
-    bool ok = compile(words, count, here, path, text, size, err);
+    bool ok = compile(words, count, here, path, source->macros, text, size, err);
     free(text);
     return ok;
 }

@@ -1,5 +1,6 @@
 // A short scan of SPIR-V: which storage buffers a module reads and writes, from the decorations
-// NonWritable and NonReadable. Source: the SPIR-V specification, sections 2.3, 3.20 and 3.32.
+// NonWritable and NonReadable, and which tensors it sees as texel views. Source: the SPIR-V
+// specification, sections 2.3, 3.7, 3.20 and 3.32.
 #include "gpu/internal.h"
 
 #include <stdlib.h>
@@ -12,7 +13,9 @@ enum {
     DECORATION_NON_WRITABLE = 24,
     DECORATION_NON_READABLE = 25,
     DECORATION_BINDING = 33,
+    UNIFORM_CONSTANT = 0, // images; of these we have texel views alone
     STORAGE_BUFFER = 12,
+    NO_VARIABLE = -1,
 };
 
 // What is known of one id.
@@ -20,7 +23,7 @@ typedef struct {
     uint32_t binding; // + 1; 0: none
     uint32_t type;    // of a variable: its pointer type; of a pointer type: what it points to
     bool non_writable, non_readable;
-    bool buffer; // a variable in the StorageBuffer class
+    int storage; // a variable's storage class
 } Id;
 
 static void decorate(Id *id, const uint32_t *operands)
@@ -44,10 +47,20 @@ static void scan(Id *ids, uint32_t bound, const uint32_t *words, size_t count)
         if (op == OP_TYPE_POINTER && length == 4 && w[1] < bound) ids[w[1]].type = w[3];
         if (op == OP_VARIABLE && length >= 4 && w[2] < bound) {
             ids[w[2]].type = w[1];
-            ids[w[2]].buffer = w[3] == STORAGE_BUFFER;
+            ids[w[2]].storage = (int)w[3];
         }
         at += length;
     }
+}
+
+// What variable `i` says of its buffer; ids[bound] stands for ids that do not exist.
+static void add_buffer(KernelAccess *access, const Id *ids, uint32_t bound, uint32_t i)
+{
+    const Id *pointer = ids[i].type < bound ? &ids[ids[i].type] : &ids[bound];
+    const Id *block = pointer->type < bound ? &ids[pointer->type] : &ids[bound];
+    uint32_t bit = 1u << (ids[i].binding - 1);
+    if (!ids[i].non_readable && !block->non_readable) access->reads |= bit;
+    if (!ids[i].non_writable && !block->non_writable) access->writes |= bit;
 }
 
 bool spirv_access(KernelAccess *access, const uint32_t *words, size_t count)
@@ -57,15 +70,16 @@ bool spirv_access(KernelAccess *access, const uint32_t *words, size_t count)
     uint32_t bound = words[3];
     Id *ids = bound < 1u << 22 ? calloc(bound + 1, sizeof *ids) : NULL;
     if (!ids) return false;
+    for (uint32_t i = 0; i < bound; i++) ids[i].storage = NO_VARIABLE;
     scan(ids, bound, words, count);
     for (uint32_t i = 0; i < bound; i++) {
-        if (!ids[i].buffer || !ids[i].binding || ids[i].binding > GPU_BINDINGS) continue;
-        const Id *pointer = ids[i].type < bound ? &ids[ids[i].type] : &ids[bound];
-        const Id *block = pointer->type < bound ? &ids[pointer->type] : &ids[bound];
-        uint32_t bit = 1u << (ids[i].binding - 1);
-        if (!ids[i].non_readable && !block->non_readable) access->reads |= bit;
-        if (!ids[i].non_writable && !block->non_writable) access->writes |= bit;
+        uint32_t binding = ids[i].binding - 1; // UINT32_MAX: none
+        if (ids[i].storage == STORAGE_BUFFER && binding < GPU_BINDINGS)
+            add_buffer(access, ids, bound, i);
+        if (ids[i].storage == UNIFORM_CONSTANT && binding - GPU_BINDINGS < GPU_BINDINGS)
+            access->texels |= 1u << (binding - GPU_BINDINGS);
     }
+    access->reads |= access->texels;
     free(ids);
     return true;
 }

@@ -7,8 +7,6 @@
 #include <string.h>
 
 enum {
-    SETS_PER_POOL = 64,
-    MAX_POOLS = 64,
     TAPES_PER_SUBMIT = 16, // long lists are split, for the watchdogs of drivers
 };
 
@@ -17,9 +15,7 @@ struct Tape {
     char label[64];
     VkCommandPool commands;
     VkCommandBuffer buffer;
-    VkDescriptorPool pools[MAX_POOLS]; // (pool_count)
-    uint32_t pool_count;
-    uint32_t sets_left; // in the last pool
+    Descriptors descriptors;
     uint32_t dispatches;
     uint64_t epoch; // of the barrier that was recorded last
     bool failed;
@@ -41,7 +37,8 @@ static void barrier(Tape *tape)
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
         .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
         .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
-                         VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_INDIRECT_COMMAND_READ_BIT,
+                         VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT |
+                         VK_ACCESS_INDIRECT_COMMAND_READ_BIT,
     };
     const VkPipelineStageFlags stages =
         VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
@@ -123,80 +120,21 @@ Tape *tape_begin(Gpu *gpu, const char *label, Error *err)
     return tape;
 }
 
-static bool add_pool(Tape *tape)
-{
-    const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                       SETS_PER_POOL * GPU_BINDINGS};
-    const VkDescriptorPoolCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
-        .maxSets = SETS_PER_POOL,
-        .poolSizeCount = 1,
-        .pPoolSizes = &size,
-    };
-    VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
-    if (tape->pool_count < MAX_POOLS)
-        result =
-            vkCreateDescriptorPool(tape->gpu->device, &info, NULL, &tape->pools[tape->pool_count]);
-    if (result != VK_SUCCESS) {
-        fail(tape, result, tape->label);
-        return false;
-    }
-    tape->pool_count++;
-    tape->sets_left = SETS_PER_POOL;
-    return true;
-}
-
-static VkDescriptorSet make_set(Tape *tape, const Dispatch *dispatch)
-{
-    VkDescriptorSet set = VK_NULL_HANDLE;
-    if (!tape->sets_left && !add_pool(tape)) return set;
-    const VkDescriptorSetAllocateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
-        .descriptorPool = tape->pools[tape->pool_count - 1],
-        .descriptorSetCount = 1,
-        .pSetLayouts = &tape->gpu->set_layout,
-    };
-    VkResult result = vkAllocateDescriptorSets(tape->gpu->device, &info, &set);
-    if (result != VK_SUCCESS) {
-        fail(tape, result, tape->label);
-        return VK_NULL_HANDLE;
-    }
-    tape->sets_left--;
-    VkDescriptorBufferInfo buffers[GPU_BINDINGS];
-    VkWriteDescriptorSet writes[GPU_BINDINGS];
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
-        const Tensor *tensor = &dispatch->tensors[i];
-        if (!tensor->span) continue;
-        buffers[count] =
-            (VkDescriptorBufferInfo){tensor->span->block->buffer,
-                                     tensor->span->offset + tensor->offset, tensor_bytes(*tensor)};
-        writes[count] = (VkWriteDescriptorSet){
-            .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-            .dstSet = set,
-            .dstBinding = i,
-            .descriptorCount = 1,
-            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-            .pBufferInfo = &buffers[count],
-        };
-        count++;
-    }
-    vkUpdateDescriptorSets(tape->gpu->device, count, writes, 0, NULL);
-    return set;
-}
-
-// A tensor larger than a binding can see must come in slices of rows.
+// A tensor larger than a binding or a texel view can see must come in slices of rows.
 static bool check_bindings(Tape *tape, const Dispatch *dispatch)
 {
     const GpuInfo *info = &tape->gpu->info;
     for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
         uint64_t bytes = dispatch->tensors[i].span ? tensor_bytes(dispatch->tensors[i]) : 0;
-        if (bytes <= info->binding_bytes) continue;
+        bool texels = tape->gpu->access[dispatch->kernel].texels >> i & 1;
+        uint64_t most = texels && info->texel_bytes < info->binding_bytes ? info->texel_bytes
+                                                                          : info->binding_bytes;
+        if (bytes <= most) continue;
         tape->failed = true;
         return error_set(&tape->error,
                          "device %s: %s: a tensor of %llu bytes, a binding sees at most %llu",
                          info->name, kernel_sources[dispatch->kernel].name,
-                         (unsigned long long)bytes, (unsigned long long)info->binding_bytes);
+                         (unsigned long long)bytes, (unsigned long long)most);
     }
     return true;
 }
@@ -242,8 +180,12 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
         tape->failed = true;
         return;
     }
-    VkDescriptorSet set = make_set(tape, dispatch);
-    if (!set) return;
+    VkDescriptorSet set;
+    VkResult result = descriptors_write(tape->gpu, &tape->descriptors, dispatch, &set);
+    if (result != VK_SUCCESS) {
+        fail(tape, result, tape->label);
+        return;
+    }
     order(tape, dispatch);
     vkCmdBindPipeline(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     vkCmdBindDescriptorSets(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, tape->gpu->layout, 0, 1,
@@ -262,6 +204,17 @@ void tape_fill(Tape *tape, Tensor tensor, uint32_t word)
     touch(tape, tensor.span, false, true);
     vkCmdFillBuffer(tape->buffer, tensor.span->block->buffer, tensor.span->offset + tensor.offset,
                     tensor_bytes(tensor), word);
+}
+
+void tape_copy(Tape *tape, Tensor to, Tensor from)
+{
+    assert(tape->gpu->recording == tape && tensor_bytes(to) == tensor_bytes(from));
+    if (conflicts(tape, from.span, false) || conflicts(tape, to.span, true)) barrier(tape);
+    touch(tape, from.span, true, false);
+    touch(tape, to.span, false, true);
+    const VkBufferCopy region = {from.span->offset + from.offset, to.span->offset + to.offset,
+                                 tensor_bytes(to)};
+    vkCmdCopyBuffer(tape->buffer, from.span->block->buffer, to.span->block->buffer, 1, &region);
 }
 
 bool tape_end(Tape *tape, Error *err)
@@ -289,8 +242,7 @@ void tape_free(Tape *tape)
     Tape **link = &gpu->tapes;
     while (*link != tape) link = &(*link)->next;
     *link = tape->next;
-    for (uint32_t i = 0; i < tape->pool_count; i++)
-        vkDestroyDescriptorPool(gpu->device, tape->pools[i], NULL);
+    descriptors_free(gpu, &tape->descriptors);
     vkDestroyCommandPool(gpu->device, tape->commands, NULL);
     free(tape);
 }
@@ -336,5 +288,7 @@ bool gpu_run(Gpu *gpu, Tape *const *tapes, size_t count, Error *err)
     if (result == VK_SUCCESS)
         result = vkWaitForFences(gpu->device, 1, &gpu->fence, VK_TRUE, UINT64_MAX);
     if (result == VK_SUCCESS) result = vkResetFences(gpu->device, 1, &gpu->fence);
+    if (result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST)
+        vkQueueWaitIdle(gpu->queue); // what was submitted before may still run
     return result == VK_SUCCESS || gpu_fail(gpu, result, "running kernels", err);
 }

@@ -1,15 +1,16 @@
 // Ops that work value by value or move rows: embedding, RoPE, SwiGLU, add, gather, scatter.
 #include "ops/launch.h"
+#include "ops/slices.h"
 
 #include <assert.h>
 #include <string.h>
 
 // Records an elementwise kernel; binding 0 is the counts' tensor, the others follow.
-static void record(Tape *tape, Kernel kernel, uint32_t cols, Rows rows, uint32_t constant,
+static void record(Tape *tape, Widths kernels, uint32_t cols, Rows rows, uint32_t constant,
                    const Tensor *tensors, size_t count)
 {
     const ElementArgs args = {launch_rows(rows), cols};
-    Dispatch dispatch = launch_elements(tape, kernel, cols, rows);
+    Dispatch dispatch = launch_elements(tape, launch_width(kernels, cols), cols, rows);
     dispatch.tensors[0] = counts_tensor(rows.counts);
     memcpy(dispatch.tensors + 1, tensors, count * sizeof *tensors);
     dispatch.args = &args;
@@ -18,51 +19,69 @@ static void record(Tape *tape, Kernel kernel, uint32_t cols, Rows rows, uint32_t
     tape_dispatch(tape, &dispatch);
 }
 
+// The rows of a slice of the table; binding 0 is the counts' tensor, the others follow.
+static void record_lookup(Tape *tape, Kernel kernel, Slice slice, Rows rows, const Tensor *tensors,
+                          size_t count)
+{
+    const EmbedArgs args = {launch_rows(rows), slice.whole.cols, slice.first, slice.tensor.rows};
+    Dispatch dispatch = launch_elements(tape, kernel, slice.whole.cols, rows);
+    dispatch.tensors[0] = counts_tensor(rows.counts);
+    memcpy(dispatch.tensors + 1, tensors, count * sizeof *tensors);
+    dispatch.args = &args;
+    dispatch.args_bytes = sizeof args;
+    tape_dispatch(tape, &dispatch);
+}
+
 void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows)
 {
     assert(y.cols == table.cols);
-    record(tape, K_embed, y.cols, rows, 0, (Tensor[]){tokens, table, y}, 3);
+    Kernel kernel = launch_width(WIDTHS(embed), y.cols);
+    FOR_SLICES(slice, tape, table)
+    record_lookup(tape, kernel, slice, rows, (Tensor[]){tokens, slice.tensor, y}, 3);
 }
 
 void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor order, Rows distinct)
 {
     assert(dy.cols == dtable.cols);
-    record(tape, K_embed_back, dy.cols, distinct, 0, (Tensor[]){uses, order, dy, dtable}, 4);
+    FOR_SLICES(slice, tape, dtable)
+    record_lookup(tape, K_embed_back, slice, distinct, (Tensor[]){uses, order, dy, slice.tensor},
+                  4);
 }
 
 void op_swiglu(Tape *tape, Tensor h, Tensor gate, Tensor up, Rows rows)
 {
-    record(tape, K_swiglu, h.cols, rows, 0, (Tensor[]){gate, up, h}, 3);
+    record(tape, WIDTHS(swiglu), h.cols, rows, 0, (Tensor[]){gate, up, h}, 3);
 }
 
 void op_swiglu_back(Tape *tape, Tensor dgate, Tensor dup, Tensor dh, Tensor gate, Tensor up,
                     Rows rows)
 {
-    record(tape, K_swiglu_back, dh.cols, rows, 0, (Tensor[]){gate, up, dh, dgate, dup}, 5);
+    record(tape, WIDTHS(swiglu_back), dh.cols, rows, 0, (Tensor[]){gate, up, dh, dgate, dup}, 5);
 }
 
 void op_add(Tape *tape, Tensor z, Tensor x, Tensor y, Rows rows)
 {
-    record(tape, K_add, z.cols, rows, 0, (Tensor[]){x, y, z}, 3);
+    record(tape, WIDTHS(add), z.cols, rows, 0, (Tensor[]){x, y, z}, 3);
 }
 
 void op_gather(Tape *tape, Tensor y, Tensor x, Tensor index, Rows rows)
 {
     assert(x.cols == y.cols);
-    record(tape, K_gather, y.cols, rows, 0, (Tensor[]){index, x, y}, 3);
+    record(tape, WIDTHS(gather), y.cols, rows, 0, (Tensor[]){index, x, y}, 3);
 }
 
 void op_scatter(Tape *tape, Tensor y, Tensor x, Tensor index, bool accumulate, Rows rows)
 {
     assert(x.cols == y.cols);
-    record(tape, K_scatter, y.cols, rows, accumulate, (Tensor[]){index, x, y}, 3);
+    record(tape, WIDTHS(scatter), y.cols, rows, accumulate, (Tensor[]){index, x, y}, 3);
 }
 
 static void turn(Tape *tape, Tensor x, Tensor row_table, Tensor turns, float sign, Rows rows)
 {
     const RopeArgs args = {launch_rows(rows), x.cols, sign};
     assert(turns.cols % 2 == 0 && x.cols % turns.cols == 0);
-    Dispatch dispatch = launch_elements(tape, K_rope, x.cols / 2, rows);
+    Kernel kernel = launch_width(WIDTHS(rope), turns.cols / 2);
+    Dispatch dispatch = launch_elements(tape, kernel, x.cols / 2, rows);
     const Tensor tensors[] = {counts_tensor(rows.counts), row_table, turns, x};
     memcpy(dispatch.tensors, tensors, sizeof tensors);
     dispatch.args = &args;

@@ -13,6 +13,17 @@ static bool is_cpu(Tape *tape)
     return !strcmp(gpu_info(tape_gpu(tape))->kind, "cpu");
 }
 
+static bool forced(const char *variant)
+{
+    const char *text = getenv("STRATA_VARIANT");
+    return text && !strcmp(text, variant);
+}
+
+Kernel launch_width(Widths kernels, uint32_t cols)
+{
+    return cols % 4 || forced("any") ? kernels.any : kernels.vec4;
+}
+
 RowArgs launch_rows(Rows rows)
 {
     return (RowArgs){rows.slot, rows.first, rows.max};
@@ -70,12 +81,6 @@ Dispatch launch_item_groups(Tape *tape, Kernel kernel, uint32_t count)
     };
 }
 
-static bool forced(const char *variant)
-{
-    const char *text = getenv("STRATA_VARIANT");
-    return text && !strcmp(text, variant);
-}
-
 bool launch_shuffles(Tape *tape)
 {
     const GpuInfo *info = gpu_info(tape_gpu(tape));
@@ -85,27 +90,55 @@ bool launch_shuffles(Tape *tape)
 
 bool launch_prefers_shuffles(Tape *tape)
 {
-    return launch_shuffles(tape) && (forced("shuffle") || (is_cpu(tape) && lanes(tape) == 1));
+    bool wanted = forced("shuffle") || forced("texel");
+    return launch_shuffles(tape) && (wanted || (is_cpu(tape) && lanes(tape) == 1));
 }
 
-static uint32_t variant(Tape *tape, bool vectors)
+// CPU drivers gather from texel views, and loop over lanes for storage buffers: on lavapipe 22.3
+// all matrix kernels take 0.4 to 0.75 of their time.
+static bool prefers_texels(Tape *tape, Tensor left, Tensor right)
 {
-    if (!vectors || forced("any")) return 0;
-    return launch_shuffles(tape) ? 2 : 1;
+    uint64_t most = gpu_info(tape_gpu(tape))->texel_bytes;
+    if (tensor_bytes(left) > most || tensor_bytes(right) > most || forced("shuffle")) return false;
+    return forced("texel") || is_cpu(tape);
 }
 
-MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors)
+static Variant variant(Tape *tape, bool vectors, Tensor left, Tensor right)
+{
+    if (!vectors || forced("any")) return VARIANT_ANY;
+    if (!launch_shuffles(tape)) return VARIANT_VEC4;
+    return prefers_texels(tape, left, right) ? VARIANT_TEXEL : VARIANT_SHUFFLE;
+}
+
+// A cache line is four vectors. Few rows read w once, and rows of w often lie a power of two apart,
+// where they push each other out of the first cache: whole lines are used up at once. Tiles of many
+// rows gain from 2 (512^3: 68 GFLOP/s, with 1 and with 4 about 50).
+static uint32_t longest_run(uint32_t length, uint32_t most)
+{
+    while (most > 1 && length % (4 * most)) most /= 2;
+    return most;
+}
+
+MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors, Tensor left, Tensor right,
+                          uint32_t length)
 {
     const GpuInfo *info = gpu_info(tape_gpu(tape));
-    MatmulShape shape = {.variant = variant(tape, vectors), .tile_rows = 8, .tile_cols = 4};
+    MatmulShape shape = {
+        .variant = variant(tape, vectors, left, right), .tile_rows = 8, .tile_cols = 4, .run = 1};
     shape.group = is_cpu(tape) ? 8 : GROUP;
     // Full subgroups where invocations hand values round.
-    if (shape.variant == 2 && shape.group < info->subgroup_size) shape.group = info->subgroup_size;
-    // lavapipe (Mesa 22.3, 8 lanes): 32 x 4 reaches 29-42 GFLOP/s at 512^3, 8 x 8 25, 8 x 4 less.
-    if (is_cpu(tape) && rows > 16) shape.tile_rows = 32;
+    if (shape.variant >= VARIANT_SHUFFLE && shape.group < info->subgroup_size)
+        shape.group = info->subgroup_size;
+    // lavapipe (Mesa 22.3, 8 lanes) without texel views: 32 x 4 reaches 29-42 GFLOP/s at 512^3,
+    // 8 x 8 25, 8 x 4 less; with them 32 x 4 reaches 44-52.
+    if (is_cpu(tape) && rows > 16) {
+        shape.tile_rows = 32;
+        if (shape.variant == VARIANT_TEXEL) shape.run = longest_run(length, 2);
+    }
     if (rows <= 4) {
         shape.tile_rows = rows;
         shape.tile_cols = 8; // a load of x serves more columns of w
+        if (shape.variant == VARIANT_TEXEL) shape.run = longest_run(length, 4);
     }
     return shape;
 }

@@ -9,6 +9,18 @@
 
 RowArgs launch_rows(Rows rows);
 
+// A kernel for any shape, and its variant for rows of a multiple of 4 values.
+typedef struct {
+    Kernel any, vec4;
+} Widths;
+#define WIDTHS(name)                                                                               \
+    (Widths)                                                                                       \
+    {                                                                                              \
+        K_##name, K_##name##_vec4                                                                  \
+    }
+// The variant for rows of `cols` values.
+Kernel launch_width(Widths kernels, uint32_t cols);
+
 // ELEMENTS_PER_LANE values per invocation: groups along cols, one row of groups per row.
 Dispatch launch_elements(Tape *tape, Kernel kernel, uint32_t cols, Rows rows);
 
@@ -22,13 +34,17 @@ Dispatch launch_item_groups(Tape *tape, Kernel kernel, uint32_t count);
 bool launch_shuffles(Tape *tape);
 bool launch_prefers_shuffles(Tape *tape);
 
-// Matrix kernels: the variant and the tile for a left operand of `rows` rows. cols4 says that all
-// row lengths are multiples of 4.
+// Matrix kernels: the variant and the tile for a product of `rows` rows. `vectors` says that all
+// row lengths are multiples of 4; left and right are what is multiplied, `length` what is summed
+// over.
+typedef enum { VARIANT_ANY, VARIANT_VEC4, VARIANT_SHUFFLE, VARIANT_TEXEL, VARIANTS } Variant;
 typedef struct {
-    uint32_t variant; // 0 any shape, 1 vectors, 2 vectors and shuffles
-    uint32_t group;   // invocations of a workgroup
+    Variant variant;
+    uint32_t group; // invocations of a workgroup
     uint32_t tile_rows, tile_cols;
+    uint32_t run; // vectors of a row that are loaded together
 } MatmulShape;
-MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors);
+MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors, Tensor left, Tensor right,
+                          uint32_t length);
 
 #endif

@@ -67,13 +67,20 @@ void op_scatter(Tape *tape, Tensor y, Tensor x, Tensor index, bool accumulate, R
 void op_cross_entropy(Tape *tape, Tensor losses, Tensor logits, Tensor targets, Tensor step,
                       uint32_t weight, bool backward, Rows rows);
 
+// losses[rows.first + r] = T^2 KL(softmax(teacher[r] / T) || softmax(logits[r] / T)) in nats, with
+// T = step[STEP_TEMPERATURE]; teacher (rows, V) becomes the gradient of logits (rows, V), times
+// step[STEP_WEIGHTS + weight] and step[STEP_DISTILL]. losses (all rows, 1).
+void op_distill(Tape *tape, Tensor losses, Tensor teacher, Tensor logits, Tensor step,
+                uint32_t weight, Rows rows);
+
 // Partial sums of x^2 from partials[first] on; returns how many it writes.
 uint32_t op_sum_squares(Tape *tape, Tensor partials, uint32_t first, Tensor x);
 uint32_t op_sum_squares_count(Tensor x);
 // clip (1, 2) = (gradient norm, factor that brings it to step[STEP_CLIP] at most).
 void op_clip(Tape *tape, Tensor clip, Tensor partials, uint32_t count, Tensor step);
 // One AdamW update with step's rate, betas, epsilon, corrections and, where decay is set, weight
-// decay; the gradient is scaled by clip. All tensors have the shape of weight.
+// decay; the gradient is scaled by clip. A gradient norm that is not finite, or above
+// step[STEP_LIMIT] where that is not 0, leaves everything as it is. All tensors have the shape of weight.
 void op_adamw(Tape *tape, Tensor weight, Tensor mean, Tensor square, Tensor gradient, Tensor step,
               Tensor clip, bool decay);
 

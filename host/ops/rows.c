@@ -19,7 +19,8 @@ void op_rmsnorm(Tape *tape, Tensor y, Tensor x, Tensor gain, float epsilon, Rows
 {
     const RmsnormArgs args = {launch_rows(rows), x.cols, epsilon, 0};
     const Tensor tensors[] = {counts_tensor(rows.counts), x, gain, y};
-    record(tape, launch_row_groups(tape, K_rmsnorm, 1, rows), &args, sizeof args, tensors, 4);
+    record(tape, launch_row_groups(tape, launch_width(WIDTHS(rmsnorm), x.cols), 1, rows), &args,
+           sizeof args, tensors, 4);
 }
 
 void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor dy, Tensor x,
@@ -28,7 +29,8 @@ void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor
     const RmsnormArgs args = {launch_rows(rows), x.cols, epsilon, accumulate};
     Tensor counts = counts_tensor(rows.counts);
     const Tensor tensors[] = {counts, x, gain, dy, dx, inverse};
-    record(tape, launch_row_groups(tape, K_rmsnorm_back, 1, rows), &args, sizeof args, tensors, 6);
+    record(tape, launch_row_groups(tape, launch_width(WIDTHS(rmsnorm_back), x.cols), 1, rows),
+           &args, sizeof args, tensors, 6);
     if (!dgain.span) return;
     const Tensor sums[] = {counts, x, dy, inverse, dgain};
     Dispatch columns = launch_item_groups(tape, K_rmsnorm_gain_back, x.cols);
@@ -44,12 +46,14 @@ static AttentionArgs attention_args(Heads heads, Rows rows)
 }
 
 // The variant in which a subgroup walks over the keys together, or the one in which invocations
-// share a row.
+// share a row. q and k are the largest of what the former reads through texel views.
 static Dispatch attention_groups(Tape *tape, Kernel together, Kernel apart, uint32_t heads,
-                                 uint32_t size, Rows rows)
+                                 uint32_t size, Tensor q, Tensor k, Rows rows)
 {
     Dispatch dispatch = launch_row_groups(tape, apart, heads, rows);
-    if (launch_prefers_shuffles(tape)) {
+    uint64_t most = gpu_info(tape_gpu(tape))->texel_bytes;
+    bool fits = size % 4 == 0 && tensor_bytes(q) <= most && tensor_bytes(k) <= most;
+    if (fits && launch_prefers_shuffles(tape)) {
         uint32_t subgroup = gpu_info(tape_gpu(tape))->subgroup_size;
         dispatch.kernel = together;
         dispatch.grid.tile = dispatch.constants[0] = subgroup;
@@ -64,7 +68,8 @@ void op_attention(Tape *tape, Tensor y, Tensor stats, Tensor q, Tensor k, Tensor
     const AttentionArgs args = attention_args(heads, rows);
     const Tensor tensors[] = {counts_tensor(rows.counts), row_table, q, k, v, y, stats};
     record(tape,
-           attention_groups(tape, K_attention_shuffle, K_attention, heads.heads, heads.size, rows),
+           attention_groups(tape, K_attention_shuffle, K_attention, heads.heads, heads.size, q, k,
+                            rows),
            &args, sizeof args, tensors, 7);
 }
 
@@ -77,12 +82,12 @@ void op_attention_back(Tape *tape, Tensor dq, Tensor dk, Tensor dv, Tensor dy, T
     const Tensor left[] = {counts, row_table, q, k, v, y, dy, stats, dq};
     record(tape,
            attention_groups(tape, K_attention_back_q_shuffle, K_attention_back_q, heads.heads,
-                            heads.size, rows),
+                            heads.size, q, k, rows),
            &args, sizeof args, left, 9);
     const Tensor right[] = {counts, row_table, q, k, v, dy, stats, dk, dv};
     record(tape,
            attention_groups(tape, K_attention_back_kv_shuffle, K_attention_back_kv, heads.kv_heads,
-                            heads.size, rows),
+                            heads.size, q, k, rows),
            &args, sizeof args, right, 9);
 }
 
@@ -93,4 +98,13 @@ void op_cross_entropy(Tape *tape, Tensor losses, Tensor logits, Tensor targets, 
     const CrossEntropyArgs args = {launch_rows(rows), logits.cols, backward, weight};
     const Tensor tensors[] = {counts_tensor(rows.counts), targets, step, logits, losses};
     record(tape, launch_row_groups(tape, K_cross_entropy, 1, rows), &args, sizeof args, tensors, 5);
+}
+
+void op_distill(Tape *tape, Tensor losses, Tensor teacher, Tensor logits, Tensor step,
+                uint32_t weight, Rows rows)
+{
+    assert(weight < STEP_VALUES - STEP_WEIGHTS && teacher.cols == logits.cols);
+    const DistillArgs args = {launch_rows(rows), logits.cols, weight};
+    const Tensor tensors[] = {counts_tensor(rows.counts), step, logits, teacher, losses};
+    record(tape, launch_row_groups(tape, K_distill, 1, rows), &args, sizeof args, tensors, 5);
 }

@@ -8,13 +8,13 @@
 
 #include <stdbool.h>
 
-enum { OP_EXTRAS = 2, OP_SHAPES = 14 };
+enum { OP_EXTRAS = 2, OP_SHAPES = 16 };
 
 // Slots of the counts: an op's rows, and the distinct tokens of op_embed_back.
 enum { OP_ROWS_SLOT = 2, OP_DISTINCT_SLOT = 1 };
 
 // Which environment variables force other kernels or other ways of summation.
-typedef enum { OP_PLAIN, OP_MATRIX, OP_REDUCES } OpKind;
+typedef enum { OP_PLAIN, OP_TABLE, OP_MATRIX, OP_REDUCES } OpKind;
 
 // How backward treats the gradient of an input.
 typedef enum { GRAD_WRITES, GRAD_ADDS, GRAD_EITHER } OpGrad;

@@ -302,14 +302,21 @@ enum { CPU_HEAD_SIZE = 128 };
 
 static void check_all(Gpu *gpu, const OpCase *op, bool backward)
 {
-    static const OpWay ways[][3] = {
-        [OP_PLAIN] = {{0}},
+    static const OpWay ways[][6] = {
+        [OP_PLAIN] = {{0}, {.variable = "STRATA_VARIANT", .value = "any"}},
+        [OP_TABLE] = {{0},
+                      {.variable = "STRATA_VARIANT", .value = "any"},
+                      {.variable = "STRATA_SLICE_BYTES", .value = "16384"}},
         [OP_MATRIX] = {{0},
                        {.variable = "STRATA_VARIANT", .value = "any"},
-                       {.variable = "STRATA_VARIANT", .value = "vec4"}},
+                       {.variable = "STRATA_VARIANT", .value = "vec4"},
+                       {.variable = "STRATA_VARIANT", .value = "shuffle"},
+                       {.variable = "STRATA_VARIANT", .value = "texel"},
+                       {.variable = "STRATA_SLICE_BYTES", .value = "16384"}},
         [OP_REDUCES] = {{0},
                         {.variable = "STRATA_LANES", .value = "1"},
-                        {.variable = "STRATA_LANES", .value = "32"}},
+                        {.variable = "STRATA_LANES", .value = "32"},
+                        {.variable = "STRATA_VARIANT", .value = "any"}},
     };
     bool cpu = !strcmp(gpu_info(gpu)->kind, "cpu");
     for (const OpShape *shape = op->shapes; shape->rows; shape++) {
@@ -318,7 +325,10 @@ static void check_all(Gpu *gpu, const OpCase *op, bool backward)
                           shape->size);
             continue;
         }
-        int count = op->kind == OP_PLAIN || (shape->size >= CPU_HEAD_SIZE && cpu) ? 1 : 3;
+        static const int counts[] = {
+            [OP_PLAIN] = 2, [OP_TABLE] = 3, [OP_MATRIX] = 6, [OP_REDUCES] = 4};
+        int count = shape->size >= CPU_HEAD_SIZE && cpu ? 1 : counts[op->kind];
+        if (op->kind == OP_REDUCES && shape->size) count--; // attention has no widths
         for (int i = 0; i < count; i++) try_rows(gpu, op, shape, ways[op->kind][i], backward);
     }
 }

@@ -1,0 +1,48 @@
+// Slices of parameters: see slices.h.
+#include "ops/slices.h"
+
+#include "../../shaders/args.h"
+
+#include <stdlib.h>
+
+static uint64_t binding_bytes(Tape *tape)
+{
+    const char *text = getenv("STRATA_SLICE_BYTES");
+    uint64_t most = gpu_info(tape_gpu(tape))->binding_bytes;
+    uint64_t wanted = text ? strtoull(text, NULL, 10) : 0;
+    return wanted && wanted < most ? wanted : most;
+}
+
+// The fewest rows that hold a multiple of SUM_SQUARES_CHUNK values (a power of two).
+static uint32_t unit(uint32_t cols)
+{
+    uint32_t rows = SUM_SQUARES_CHUNK;
+    for (; rows > 1 && cols % 2 == 0; cols /= 2) rows /= 2;
+    return rows;
+}
+
+static Slice from(Slice slice, uint32_t first)
+{
+    uint32_t left = slice.whole.rows - first;
+    slice.first = first;
+    slice.tensor = (Tensor){0};
+    if (left) slice.tensor = tensor_rows(slice.whole, first, left < slice.most ? left : slice.most);
+    return slice;
+}
+
+Slice slice_first(Tape *tape, Tensor whole)
+{
+    Slice slice = {.whole = whole, .most = whole.rows};
+    uint64_t most = binding_bytes(tape);
+    if (tensor_bytes(whole) > most) {
+        uint64_t units = most / (tensor_bytes(whole) / whole.rows) / unit(whole.cols);
+        // A row too large for a binding is refused where it is bound.
+        slice.most = units ? (uint32_t)units * unit(whole.cols) : unit(whole.cols);
+    }
+    return from(slice, 0);
+}
+
+Slice slice_next(Slice slice)
+{
+    return from(slice, slice.first + slice.tensor.rows);
+}
