@@ -16,22 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static TestPath folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(&folder);
-    return 0;
-}
-
 static const char BASE[] =
     "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"hidden_size\":64,"
     "\"intermediate_size\":172,\"num_hidden_layers\":5,\"num_attention_heads\":8,"
@@ -45,11 +29,11 @@ static bool load_changed(LlamaConfig *config, const char *key, const char *value
     cJSON_DeleteItemFromObjectCaseSensitive(object, key);
     if (value) assert_non_null(cJSON_AddRawToObject(object, key, value));
     char *text = cJSON_PrintUnformatted(object);
-    test_write_text(&folder, "config.json", text);
+    test_write_text(&own_folder, "config.json", text);
     free(text);
     cJSON_Delete(object);
     *err = (Error){{0}};
-    return config_load(config, folder.text, err);
+    return config_load(config, own_folder.text, err);
 }
 
 static LlamaConfig sample(void)
@@ -127,9 +111,9 @@ static void reads_llama2_13b(void **state)
     cJSON *object = json_read(test_path(data.text, "config.json").text, &err);
     assert_non_null(object);
     cJSON_DeleteItemFromObjectCaseSensitive(object, "quantization_config");
-    assert_true(json_write(test_path(folder.text, "config.json").text, object, &err));
+    assert_true(json_write(test_path(own_folder.text, "config.json").text, object, &err));
     cJSON_Delete(object);
-    assert_true(config_load(&config, folder.text, &err));
+    assert_true(config_load(&config, own_folder.text, &err));
     LlamaConfig expected = {.blocks = 40,
                             .width = 5120,
                             .hidden = 13824,
@@ -316,7 +300,7 @@ static void refuses_bad_keys(void **state)
         if (load_changed(&config, BAD[i][0], BAD[i][1], &err))
             fail_msg("%s = %s was accepted", BAD[i][0], BAD[i][1] ? BAD[i][1] : "(absent)");
         assert_error(err, BAD[i][2]);
-        assert_error(err, test_path(folder.text, "config.json: ").text);
+        assert_error(err, test_path(own_folder.text, "config.json: ").text);
     }
 }
 
@@ -329,13 +313,13 @@ static void refuses_contradictory_theta(void **state)
     char text[1024];
     snprintf(text, sizeof text, FORM, "1e4");
     strcat(text, BASE + 1);
-    test_write_text(&folder, "config.json", text);
-    assert_false(config_load(&config, folder.text, &err));
+    test_write_text(&own_folder, "config.json", text);
+    assert_false(config_load(&config, own_folder.text, &err));
     assert_error(err, "key 'rope_theta' is 10000 but 'rope_parameters.rope_theta' is 20000");
     snprintf(text, sizeof text, FORM, "2e4");
     strcat(text, BASE + 1);
-    test_write_text(&folder, "config.json", text);
-    assert_true(config_load(&config, folder.text, &err));
+    test_write_text(&own_folder, "config.json", text);
+    assert_true(config_load(&config, own_folder.text, &err));
     assert_true(config.rope_theta == 20000);
 }
 
@@ -355,15 +339,15 @@ static void refuses_bad_files(void **state)
     LlamaConfig config;
     Error err;
     for (size_t i = 0; i < sizeof TEXTS / sizeof TEXTS[0]; i++) {
-        test_write_text(&folder, "config.json", TEXTS[i][0]);
-        assert_false(config_load(&config, folder.text, &err));
+        test_write_text(&own_folder, "config.json", TEXTS[i][0]);
+        assert_false(config_load(&config, own_folder.text, &err));
         assert_error(err, TEXTS[i][1]);
     }
-    test_write(&folder, "config.json", "{\"a\":\"x\0y\"}", 11);
-    assert_false(config_load(&config, folder.text, &err));
+    test_write(&own_folder, "config.json", "{\"a\":\"x\0y\"}", 11);
+    assert_false(config_load(&config, own_folder.text, &err));
     assert_error(err, "control character at byte 7");
-    unlink(test_path(folder.text, "config.json").text);
-    assert_false(config_load(&config, folder.text, &err));
+    unlink(test_path(own_folder.text, "config.json").text);
+    assert_false(config_load(&config, own_folder.text, &err));
     assert_error(err, "config.json: cannot open: No such file");
     // An escaped backslash before u0000 is no escape of its own.
     assert_true(load_changed(&config, "note", "\"\\\\u0000\"", &err));
@@ -377,16 +361,16 @@ static void survives_damage(void **state)
     Error err;
     size_t size = sizeof BASE - 1;
     for (size_t length = 0; length < size; length++) {
-        test_write(&folder, "config.json", BASE, length);
-        assert_false(config_load(&config, folder.text, &err));
+        test_write(&own_folder, "config.json", BASE, length);
+        assert_false(config_load(&config, own_folder.text, &err));
     }
     char damaged[sizeof BASE];
     size_t loaded = 0;
     for (size_t bit = 0; bit < 8 * size; bit++) {
         memcpy(damaged, BASE, sizeof BASE);
         damaged[bit / 8] = (char)(damaged[bit / 8] ^ 1 << bit % 8);
-        test_write(&folder, "config.json", damaged, size);
-        if (!config_load(&config, folder.text, &err)) continue;
+        test_write(&own_folder, "config.json", damaged, size);
+        if (!config_load(&config, own_folder.text, &err)) continue;
         assert_true(config_check(&config, "damaged", &err));
         loaded++;
     }
@@ -398,17 +382,17 @@ static void round_trips(void **state)
     (void)state;
     LlamaConfig written = sample(), read;
     Error err;
-    assert_true(config_save(&written, folder.text, &err));
-    assert_true(config_load(&read, folder.text, &err));
+    assert_true(config_save(&written, own_folder.text, &err));
+    assert_true(config_load(&read, own_folder.text, &err));
     assert_same(&read, &written);
     written.exit_count = 0;
     memset(written.exits, 0, sizeof written.exits);
     written.tied = false;
     written.norm_epsilon = 0.1 + 0.2; // needs all 17 digits
-    assert_true(config_save(&written, folder.text, &err));
-    assert_true(config_load(&read, folder.text, &err));
+    assert_true(config_save(&written, own_folder.text, &err));
+    assert_true(config_load(&read, own_folder.text, &err));
     assert_same(&read, &written);
-    assert_int_equal(test_folder_count(folder.text), 1);
+    assert_int_equal(test_folder_count(own_folder.text), 1);
 }
 
 static void writes_what_transformers_wants(void **state)
@@ -417,9 +401,9 @@ static void writes_what_transformers_wants(void **state)
     LlamaConfig config = sample();
     config.rope_theta = 10000;
     Error err;
-    assert_true(config_save(&config, folder.text, &err));
+    assert_true(config_save(&config, own_folder.text, &err));
     size_t size;
-    char *text = test_read(test_path(folder.text, "config.json").text, &size);
+    char *text = test_read(test_path(own_folder.text, "config.json").text, &size);
     static const char *const LINES[] = {
         "\"model_type\":\t\"llama\"",
         "\"architectures\":\t[\"LlamaForCausalLM\"]",
@@ -455,9 +439,9 @@ static void checks_fields(void **state)
     LlamaConfig config = sample();
     assert_true(config_check(&config, "here", &err));
     config.exits[1] = 1;
-    assert_false(config_save(&config, folder.text, &err));
+    assert_false(config_save(&config, own_folder.text, &err));
     assert_error(err, "config.json: strata_exits holds 1 behind 1");
-    assert_int_equal(test_folder_count(folder.text), 0);
+    assert_int_equal(test_folder_count(own_folder.text), 0);
     config = sample();
     config.exit_count = CONFIG_MAX_EXITS + 1;
     assert_false(config_check(&config, "here", &err));
@@ -502,8 +486,6 @@ static void checks_products(void **state)
     assert_false(config_check(&config, "here", &err));
     assert_error(err, "here: num_attention_heads * head_dim * hidden_size is 5368709120");
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
 
 int main(void)
 {

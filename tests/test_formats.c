@@ -1,6 +1,5 @@
 // safetensors files: real ones, every kind of broken header, exact conversions, and what is
 // written.
-#include "base/file.h"
 #include "model/safetensors.h"
 #include "support/files.h"
 
@@ -15,22 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static TestPath folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(&folder);
-    return 0;
-}
-
 static void store_length(uint8_t *at, uint64_t length)
 {
     for (int i = 0; i < 8; i++) at[i] = (uint8_t)(length >> 8 * i);
@@ -43,7 +26,7 @@ static TestPath write_bytes(const char *header, size_t size, size_t data_size)
     store_length(bytes, size);
     memcpy(bytes + 8, header, size);
     for (size_t i = 0; i < data_size; i++) bytes[8 + size + i] = (uint8_t)i;
-    TestPath path = test_write(&folder, "x.safetensors", bytes, 8 + size + data_size);
+    TestPath path = test_write(&own_folder, "x.safetensors", bytes, 8 + size + data_size);
     free(bytes);
     return path;
 }
@@ -102,7 +85,7 @@ static void reads_unaligned_data(void **state)
     assert_error(err, "tiny.safetensors: tensors end at byte 32768 of 32773 bytes of data");
     char *bytes = test_read(path.text, &size);
     for (size_t i = 0; i < BYTES; i++) bytes[DATA + i] = (char)(i % 251); // they are all zero
-    path = test_write(&folder, "x.safetensors", bytes, DATA + BYTES);
+    path = test_write(&own_folder, "x.safetensors", bytes, DATA + BYTES);
     assert_true(safetensors_open(&file, path.text, &err));
     assert_int_equal(file.count, 1);
     assert_ptr_equal(file.entries[0].data, file.map.bytes + DATA);
@@ -286,18 +269,18 @@ static void refuses_bad_lengths(void **state)
     uint8_t bytes[10] = "........{}";
     for (size_t i = 0; i < sizeof LENGTHS / sizeof LENGTHS[0]; i++) {
         store_length(bytes, LENGTHS[i].length);
-        TestPath path = test_write(&folder, "x.safetensors", bytes, sizeof bytes);
+        TestPath path = test_write(&own_folder, "x.safetensors", bytes, sizeof bytes);
         assert_refused(&path, LENGTHS[i].part);
     }
-    TestPath path = test_write(&folder, "x.safetensors", bytes, 7);
+    TestPath path = test_write(&own_folder, "x.safetensors", bytes, 7);
     assert_refused(&path, "7 bytes are too few for a safetensors file");
-    path = test_write(&folder, "x.safetensors", bytes, 0);
+    path = test_write(&own_folder, "x.safetensors", bytes, 0);
     assert_refused(&path, "0 bytes are too few for a safetensors file");
     remove(path.text);
     assert_refused(&path, "cannot open: No such file");
     Safetensors file;
     Error err;
-    assert_false(safetensors_open(&file, folder.text, &err));
+    assert_false(safetensors_open(&file, own_folder.text, &err));
     assert_error(err, "is not a regular file");
 }
 
@@ -331,7 +314,7 @@ static void refuses_every_truncation(void **state)
     char *bytes = test_read(path.text, &size);
     assert_int_equal(size, 8 + strlen(SMALL) + 20);
     for (size_t length = 0; length < size; length++) {
-        path = test_write(&folder, "x.safetensors", bytes, length);
+        path = test_write(&own_folder, "x.safetensors", bytes, length);
         assert_refused(&path, "x.safetensors: ");
     }
     free(bytes);
@@ -363,7 +346,7 @@ static void survives_bit_flips(void **state)
         Safetensors file;
         Error err = {{0}};
         bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
-        path = test_write(&folder, "x.safetensors", bytes, size);
+        path = test_write(&own_folder, "x.safetensors", bytes, size);
         if (safetensors_open(&file, path.text, &err)) {
             check_consistent(&file);
             safetensors_close(&file);
@@ -462,7 +445,7 @@ static void check_all_patterns(const char *dtype, int exponent_bits, int mantiss
         bytes[8 + size + 2 * i] = (uint8_t)i;
         bytes[8 + size + 2 * i + 1] = (uint8_t)(i >> 8);
     }
-    TestPath path = test_write(&folder, "x.safetensors", bytes, 8 + (size_t)size + 2 * COUNT);
+    TestPath path = test_write(&own_folder, "x.safetensors", bytes, 8 + (size_t)size + 2 * COUNT);
     free(bytes);
     assert_true(safetensors_open(&file, path.text, &err));
     float *values = malloc(COUNT * sizeof *values);
@@ -494,37 +477,6 @@ static void converts_every_bf16(void **state)
     check_all_patterns("BF16", 8, 7);
 }
 
-static void finds_the_model_file(void **state)
-{
-    (void)state;
-    char path[TEST_PATH_SIZE];
-    Error err;
-    assert_false(model_file_path(path, sizeof path, folder.text, &err));
-    assert_error(err, folder.text);
-    assert_error(err, ": holds no model.safetensors");
-    test_write_text(&folder, "model.safetensors.index.json", "{}");
-    assert_false(model_file_path(path, sizeof path, folder.text, &err));
-    assert_error(err, ": a sharded checkpoint (model.safetensors.index.json) is not supported");
-    TestPath expected = test_write_text(&folder, "model.safetensors", "");
-    assert_true(model_file_path(path, sizeof path, folder.text, &err));
-    assert_string_equal(path, expected.text);
-    char tiny[8];
-    assert_false(model_file_path(tiny, sizeof tiny, folder.text, &err));
-    assert_error(err, "path is too long");
-}
-
-static void refuses_sharded_13b(void **state)
-{
-    (void)state;
-    char path[TEST_PATH_SIZE];
-    Error err;
-    TestPath data = test_data("formats/llama2-13b");
-    assert_false(model_file_path(path, sizeof path, data.text, &err));
-    assert_error(err, "llama2-13b: a sharded checkpoint (model.safetensors.index.json)");
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,7 +487,6 @@ int main(void)
         TEST(parses_at_a_page_end),       TEST(survives_bit_flips),
         TEST(opens_many_tensors),         TEST(names_shapes_and_tensors),
         TEST(converts_every_f16),         TEST(converts_every_bf16),
-        TEST(finds_the_model_file),       TEST(refuses_sharded_13b),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,36 +13,20 @@
 
 #include <unistd.h>
 
-static TestPath folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(&folder);
-    return 0;
-}
-
 static void writes_extras(void **state)
 {
     (void)state;
     const LlamaConfig config = {.context = 77, .bos = 7, .eos = 299};
     Error err;
-    assert_true(hf_folder_write_extras(folder.text, &config, &err));
-    cJSON *object = json_read(test_path(folder.text, "generation_config.json").text, &err);
+    assert_true(hf_folder_write_extras(own_folder.text, &config, &err));
+    cJSON *object = json_read(test_path(own_folder.text, "generation_config.json").text, &err);
     int64_t value;
     assert_true(json_int(&value, object, "bos_token_id", 0, 999, "x", &err));
     assert_int_equal(value, 7);
     assert_true(json_int(&value, object, "eos_token_id", 0, 999, "x", &err));
     assert_int_equal(value, 299);
     cJSON_Delete(object);
-    object = json_read(test_path(folder.text, "tokenizer_config.json").text, &err);
+    object = json_read(test_path(own_folder.text, "tokenizer_config.json").text, &err);
     const char *text;
     bool flag;
     assert_true(json_string(&text, object, "tokenizer_class", "x", &err));
@@ -65,10 +49,10 @@ static void extras_equal_stories(void **state)
     Error err;
     TestPath data = test_data("stories260K");
     assert_true(config_load(&config, data.text, &err));
-    assert_true(hf_folder_write_extras(folder.text, &config, &err));
+    assert_true(hf_folder_write_extras(own_folder.text, &config, &err));
     for (int i = 0; i < 2; i++) {
         cJSON *theirs = json_read(test_path(data.text, NAMES[i]).text, &err);
-        cJSON *ours = json_read(test_path(folder.text, NAMES[i]).text, &err);
+        cJSON *ours = json_read(test_path(own_folder.text, NAMES[i]).text, &err);
         assert_true(cJSON_Compare(theirs, ours, true));
         cJSON_Delete(theirs);
         cJSON_Delete(ours);
@@ -80,29 +64,27 @@ static void renames_folders(void **state)
     (void)state;
     HfFolder out;
     Error err;
-    TestPath path = test_path(folder.text, "a/b");
-    assert_true(hf_folder_begin(&out, test_path(folder.text, "a/b//").text, &err));
+    TestPath path = test_path(own_folder.text, "a/b");
+    assert_true(hf_folder_begin(&out, test_path(own_folder.text, "a/b//").text, &err));
     assert_int_equal(access(path.text, F_OK), -1);
     TestPath temp = test_path(out.temp, "x");
     assert_true(file_write(temp.text, "x", 1, &err));
     assert_true(hf_folder_commit(&out, &err));
     assert_int_equal(test_folder_count(path.text), 1);
-    assert_int_equal(test_folder_count(test_path(folder.text, "a").text), 1);
+    assert_int_equal(test_folder_count(test_path(own_folder.text, "a").text), 1);
     // Now it is not empty.
     assert_false(hf_folder_begin(&out, path.text, &err));
     assert_error(err, "a/b: the folder exists and is not empty");
     unlink(test_path(path.text, "x").text);
     assert_true(hf_folder_begin(&out, path.text, &err));
     hf_folder_abort(&out);
-    assert_int_equal(test_folder_count(test_path(folder.text, "a").text), 1);
-    test_write_text(&folder, "file", "");
-    assert_false(hf_folder_begin(&out, test_path(folder.text, "file").text, &err));
+    assert_int_equal(test_folder_count(test_path(own_folder.text, "a").text), 1);
+    test_write_text(&own_folder, "file", "");
+    assert_false(hf_folder_begin(&out, test_path(own_folder.text, "file").text, &err));
     assert_error(err, "file: exists and is not a folder");
     assert_false(hf_folder_begin(&out, "", &err));
     assert_error(err, "the name of the folder to write is empty");
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
 
 int main(void)
 {

@@ -20,22 +20,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static TestPath folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(&folder);
-    return 0;
-}
-
 static void assert_same_weights(const char *ours_path, const char *theirs_path)
 {
     Safetensors ours, theirs;
@@ -60,7 +44,7 @@ static void converts_stories(void **state)
 {
     (void)state;
     Error err;
-    TestPath data = test_data("stories260K"), out = test_path(folder.text, "deep/er/out");
+    TestPath data = test_data("stories260K"), out = test_path(own_folder.text, "deep/er/out");
     TestPath model = test_path(data.text, "stories260K.bin");
     TestPath words = test_path(data.text, "tok512.bin");
     if (!llama2c_convert(model.text, words.text, out.text, &err)) fail_msg("%s", err.text);
@@ -80,7 +64,7 @@ static void converts_stories(void **state)
     }
     assert_true(file_exists(test_path(out.text, "tokenizer.json").text));
     assert_int_equal(test_folder_count(out.text), 5);
-    assert_int_equal(test_folder_count(test_path(folder.text, "deep/er").text), 1);
+    assert_int_equal(test_folder_count(test_path(own_folder.text, "deep/er").text), 1);
     assert_false(llama2c_convert(model.text, words.text, out.text, &err));
     assert_error(err, "deep/er/out: the folder exists and is not empty");
     assert_int_equal(test_folder_count(out.text), 5);
@@ -137,7 +121,7 @@ static TestPath write_tokenizer(int vocab)
         memcpy(bytes + used + 8, text, (size_t)length);
         used += 8 + (size_t)length;
     }
-    return test_write(&folder, "tok.bin", bytes, used);
+    return test_write(&own_folder, "tok.bin", bytes, used);
 }
 
 static void assert_run(const float *values, size_t count, int first)
@@ -189,8 +173,8 @@ static void puts_every_value(void **state)
     static float values[V * D];
     Error err;
     make_checkpoint(bytes);
-    TestPath model = test_write(&folder, "m.bin", bytes, BIN_SIZE), words = write_tokenizer(V);
-    TestPath out = test_path(folder.text, "out");
+    TestPath model = test_write(&own_folder, "m.bin", bytes, BIN_SIZE), words = write_tokenizer(V);
+    TestPath out = test_path(own_folder.text, "out");
     assert_true(folder_make(out.text, &err)); // an empty folder is fine
     if (!llama2c_convert(model.text, words.text, out.text, &err)) fail_msg("%s", err.text);
     LlamaConfig config;
@@ -213,7 +197,7 @@ static void puts_every_value(void **state)
     assert_true(safetensors_read(&file, "model.norm.weight", 1, D, values, &err));
     assert_run(values, D, FINAL);
     safetensors_close(&file);
-    assert_int_equal(test_folder_count(folder.text), 3);
+    assert_int_equal(test_folder_count(own_folder.text), 3);
 }
 
 static void refuses_every_truncation(void **state)
@@ -222,18 +206,18 @@ static void refuses_every_truncation(void **state)
     static uint8_t bytes[BIN_SIZE + 1];
     Error err;
     make_checkpoint(bytes);
-    TestPath words = write_tokenizer(V), out = test_path(folder.text, "out");
+    TestPath words = write_tokenizer(V), out = test_path(own_folder.text, "out");
     for (size_t size = 0; size <= BIN_SIZE + 1;
          size += size < 200 || size > BIN_SIZE - 9 ? 1 : 97) {
         if (size == BIN_SIZE) continue;
         char expected[80];
         snprintf(expected, sizeof expected, "m.bin: %zu bytes, expected %d by its header", size,
                  (int)BIN_SIZE);
-        TestPath model = test_write(&folder, "m.bin", bytes, size);
+        TestPath model = test_write(&own_folder, "m.bin", bytes, size);
         assert_false(llama2c_convert(model.text, words.text, out.text, &err));
         assert_error(err, size < 28 ? "bytes are too few for a llama2.c checkpoint" : expected);
     }
-    assert_int_equal(test_folder_count(folder.text), 2);
+    assert_int_equal(test_folder_count(own_folder.text), 2);
 }
 
 static const struct {
@@ -273,17 +257,17 @@ static void refuses_bad_headers(void **state)
     (void)state;
     static uint8_t bytes[BIN_SIZE];
     Error err;
-    TestPath words = write_tokenizer(V), out = test_path(folder.text, "out");
+    TestPath words = write_tokenizer(V), out = test_path(own_folder.text, "out");
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
         make_checkpoint(bytes);
         memcpy(bytes + 4 * BAD[i].field, &BAD[i].value, 4);
-        TestPath model = test_write(&folder, "m.bin", bytes, BIN_SIZE);
+        TestPath model = test_write(&own_folder, "m.bin", bytes, BIN_SIZE);
         if (llama2c_convert(model.text, words.text, out.text, &err))
             fail_msg("accepted: %s", BAD[i].part);
         assert_error(err, BAD[i].part);
         assert_error(err, "m.bin: ");
     }
-    assert_int_equal(test_folder_count(folder.text), 2);
+    assert_int_equal(test_folder_count(own_folder.text), 2);
 }
 
 static void refuses_other_vocabularies(void **state)
@@ -292,17 +276,18 @@ static void refuses_other_vocabularies(void **state)
     static uint8_t bytes[BIN_SIZE];
     Error err;
     make_checkpoint(bytes);
-    TestPath model = test_write(&folder, "m.bin", bytes, BIN_SIZE);
-    TestPath out = test_path(folder.text, "out");
+    TestPath model = test_write(&own_folder, "m.bin", bytes, BIN_SIZE);
+    TestPath out = test_path(own_folder.text, "out");
     for (int vocab = V - 1; vocab <= V + 1; vocab += 2) {
         TestPath words = write_tokenizer(vocab);
         assert_false(llama2c_convert(model.text, words.text, out.text, &err));
         assert_error(err, "tok.bin: ");
     }
-    assert_int_equal(test_folder_count(folder.text), 2);
-    assert_false(llama2c_convert(model.text, test_path(folder.text, "none").text, out.text, &err));
+    assert_int_equal(test_folder_count(own_folder.text), 2);
+    assert_false(
+        llama2c_convert(model.text, test_path(own_folder.text, "none").text, out.text, &err));
     assert_error(err, "none: cannot open");
-    assert_false(llama2c_convert(test_path(folder.text, "none").text, "x", out.text, &err));
+    assert_false(llama2c_convert(test_path(own_folder.text, "none").text, "x", out.text, &err));
     assert_error(err, "none: cannot open");
 }
 
@@ -312,8 +297,8 @@ static void refuses_bad_targets(void **state)
     static uint8_t bytes[BIN_SIZE];
     Error err;
     make_checkpoint(bytes);
-    TestPath model = test_write(&folder, "m.bin", bytes, BIN_SIZE), words = write_tokenizer(V);
-    assert_false(llama2c_convert(model.text, words.text, folder.text, &err));
+    TestPath model = test_write(&own_folder, "m.bin", bytes, BIN_SIZE), words = write_tokenizer(V);
+    assert_false(llama2c_convert(model.text, words.text, own_folder.text, &err));
     assert_error(err, "the folder exists and is not empty");
     assert_false(llama2c_convert(model.text, words.text, model.text, &err));
     assert_error(err, "m.bin: exists and is not a folder");
@@ -322,7 +307,7 @@ static void refuses_bad_targets(void **state)
     TestPath below = test_path(model.text, "out");
     assert_false(llama2c_convert(model.text, words.text, below.text, &err));
     assert_error(err, "m.bin/out: cannot write there: Not a directory");
-    assert_int_equal(test_folder_count(folder.text), 2);
+    assert_int_equal(test_folder_count(own_folder.text), 2);
 }
 
 // The disk is full after some bytes, wherever that is: nothing is left, and the next try succeeds.
@@ -333,8 +318,8 @@ static void leaves_nothing_behind(void **state)
     Error err;
     struct rlimit before, limit;
     make_checkpoint(bytes);
-    TestPath model = test_write(&folder, "m.bin", bytes, BIN_SIZE), words = write_tokenizer(V);
-    TestPath out = test_path(folder.text, "out");
+    TestPath model = test_write(&own_folder, "m.bin", bytes, BIN_SIZE), words = write_tokenizer(V);
+    TestPath out = test_path(own_folder.text, "out");
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     signal(SIGXFSZ, SIG_IGN);
     for (rlim_t room = 0; room < BIN_SIZE; room += 1000) {
@@ -344,13 +329,11 @@ static void leaves_nothing_behind(void **state)
         setrlimit(RLIMIT_FSIZE, &before); // before any check could end the test
         assert_false(ok);
         assert_error(err, ": cannot write");
-        assert_int_equal(test_folder_count(folder.text), 2);
+        assert_int_equal(test_folder_count(own_folder.text), 2);
     }
     signal(SIGXFSZ, SIG_DFL);
     assert_true(llama2c_convert(model.text, words.text, out.text, &err));
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
 
 int main(void)
 {

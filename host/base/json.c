@@ -189,3 +189,26 @@ bool json_string_or(const char **out, const cJSON *object, const char *key, cons
     *out = item->valuestring;
     return true;
 }
+
+// "'a', 'b' or 'c'"
+static void list_words(char *out, size_t size, const char *const *words)
+{
+    size_t length = 0;
+    *out = 0;
+    for (int i = 0; words[i] && length < size; i++) {
+        const char *before = !i ? "" : words[i + 1] ? ", " : " or ";
+        length += (size_t)snprintf(out + length, size - length, "%s'%s'", before, words[i]);
+    }
+}
+
+bool json_word_or(int *out, const cJSON *object, const char *key, const char *const *words,
+                  const char *file, Error *err)
+{
+    const char *text;
+    char all[200];
+    if (!json_string_or(&text, object, key, words[0], file, err)) return false;
+    for (*out = 0; words[*out]; ++*out)
+        if (!strcmp(text, words[*out])) return true;
+    list_words(all, sizeof all, words);
+    return error_set(err, "%s: key '%s' is '%.40s', expected %s", file, key, text, all);
+}

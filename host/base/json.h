@@ -31,5 +31,8 @@ bool json_string(const char **out, const cJSON *object, const char *key, const c
                  Error *err);
 bool json_string_or(const char **out, const cJSON *object, const char *key, const char *fallback,
                     const char *file, Error *err);
+// One of `words`, which end with NULL: its index; the first is the fallback.
+bool json_word_or(int *out, const cJSON *object, const char *key, const char *const *words,
+                  const char *file, Error *err);
 
 #endif

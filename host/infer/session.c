@@ -61,23 +61,26 @@ static Tape *record_block(Session *s, uint32_t block, Rows rows, Error *err)
     return NULL;
 }
 
-// The exit reads the stream that block depth - 1 wrote; both parities gather into `last` first.
-static Tape *record_exit(Session *s, uint32_t parity, Rows rows, Error *err)
+// The exit reads the stream that block depth - 1 wrote, through its own norm and head where it has
+// them.
+static Tape *record_exit(Session *s, uint32_t depth, Rows rows, Error *err)
 {
     const Llama *m = s->model;
     Tape *tape = tape_begin(m->gpu, "exit", err);
     if (!tape) return NULL;
     Rows wanted = rows;
     wanted.slot = SLOT_WANTED;
-    op_gather(tape, s->last, s->streams[parity], s->wanted, wanted);
-    op_rmsnorm(tape, s->normed, s->last, m->norm, (float)m->config.norm_epsilon, wanted);
-    op_matmul(tape, s->logits, s->normed, m->head, wanted);
+    Tensor norm = llama_exit_norm(m, depth);
+    op_gather(tape, s->last, s->streams[depth % 2], s->wanted, wanted);
+    if (norm.span)
+        op_rmsnorm(tape, s->normed, s->last, norm, (float)m->config.norm_epsilon, wanted);
+    op_matmul(tape, s->logits, norm.span ? s->normed : s->last, llama_exit_head(m, depth), wanted);
     if (tape_end(tape, err)) return tape;
     tape_free(tape);
     return NULL;
 }
 
-// Records what is missing of the set for that depth. The exit belongs to one depth's parity.
+// Records what is missing of the set for that depth. The exit belongs to one depth.
 static bool tapes_ready(Session *s, TapeSet *set, uint32_t depth, Error *err)
 {
     const Rows rows = {s->counts, SLOT_ROWS, 0, set->rows};
@@ -85,7 +88,7 @@ static bool tapes_ready(Session *s, TapeSet *set, uint32_t depth, Error *err)
     for (uint32_t i = 0; i < depth; i++)
         if (!set->blocks[i] && !(set->blocks[i] = record_block(s, i, rows, err))) return false;
     if (set->exit) return true;
-    set->exit = record_exit(s, depth % 2, rows, err);
+    set->exit = record_exit(s, depth, rows, err);
     return set->exit != NULL;
 }
 

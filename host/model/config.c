@@ -21,7 +21,7 @@ static const struct {
     uint32_t low, high;
     bool required;
 } SIZES[] = {
-    {"num_hidden_layers", offsetof(LlamaConfig, blocks), 1, 1 << 12, true},
+    {"num_hidden_layers", offsetof(LlamaConfig, blocks), 1, CONFIG_MAX_BLOCKS, true},
     {"hidden_size", offsetof(LlamaConfig, width), 1, 1 << 20, true},
     {"intermediate_size", offsetof(LlamaConfig, hidden), 1, 1 << 20, true},
     {"num_attention_heads", offsetof(LlamaConfig, heads), 1, 1 << 16, true},
@@ -206,6 +206,24 @@ static bool read_exits(LlamaConfig *config, const cJSON *object, const char *sou
                            source, CONFIG_MAX_EXITS);
 }
 
+static const char *const NORMS[] = {[EXIT_NORM_SHARED] = "shared",
+                                    [EXIT_NORM_PER_EXIT] = "per_exit",
+                                    [EXIT_NORM_NONE] = "none",
+                                    NULL};
+static const char *const HEADS[] = {"shared", "separate", NULL};
+
+static bool read_exit_modules(LlamaConfig *config, const cJSON *object, const char *source,
+                              Error *err)
+{
+    int norm, head;
+    if (!json_word_or(&norm, object, "strata_exit_norm", NORMS, source, err) ||
+        !json_word_or(&head, object, "strata_exit_head", HEADS, source, err))
+        return false;
+    config->exit_norm = (ExitNorm)norm;
+    config->separate_heads = head == 1;
+    return true;
+}
+
 bool config_read(LlamaConfig *config, const cJSON *object, const char *source, Error *err)
 {
     if (!cJSON_IsObject(object)) return error_set(err, "%s: is not a JSON object", source);
@@ -214,7 +232,8 @@ bool config_read(LlamaConfig *config, const cJSON *object, const char *source, E
                           EPSILON_HIGH, source, err) &&
            json_bool_or(&config->tied, object, "tie_word_embeddings", false, source, err) &&
            read_rope(config, object, source, err) && read_tokens(config, object, source, err) &&
-           read_exits(config, object, source, err) && config_check(config, source, err);
+           read_exits(config, object, source, err) &&
+           read_exit_modules(config, object, source, err) && config_check(config, source, err);
 }
 
 bool config_load(LlamaConfig *config, const char *folder, Error *err)
@@ -300,12 +319,27 @@ uint64_t config_parameters(const LlamaConfig *config)
     uint64_t block =
         2 * width * queries + 2 * width * keys + 3 * width * config->hidden + 2 * width;
     uint64_t embedding = config->vocab_size * width;
-    return (config->tied ? 1 : 2) * embedding + config->blocks * block + width;
+    uint64_t exits = 0; // with modules of their own
+    for (uint32_t i = 0; i < config->exit_count; i++) exits += config->exits[i] < config->blocks;
+    uint64_t module = (config->exit_norm == EXIT_NORM_PER_EXIT ? width : 0) +
+                      (config->separate_heads ? embedding : 0);
+    return (config->tied ? 1 : 2) * embedding + config->blocks * block + width + exits * module;
+}
+
+// Takes the item over; it replaces that of the same key, where there is one.
+static bool set_item(cJSON *object, const char *key, cJSON *item)
+{
+    if (!item) return false;
+    bool ok = cJSON_GetObjectItemCaseSensitive(object, key)
+                  ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, item)
+                  : cJSON_AddItemToObject(object, key, item);
+    if (!ok) cJSON_Delete(item);
+    return ok;
 }
 
 // The shortest decimal that reads back as the same double, always with a point or an exponent:
 // cJSON would write 10000, which Transformers takes for an int.
-static bool add_real(cJSON *object, const char *key, double value)
+static bool set_real(cJSON *object, const char *key, double value)
 {
     char text[40];
     for (int digits = 15; digits <= 17; digits++) {
@@ -313,7 +347,7 @@ static bool add_real(cJSON *object, const char *key, double value)
         if (strtod(text, NULL) == value) break;
     }
     if (!strpbrk(text, ".e")) strcat(text, ".0");
-    return cJSON_AddRawToObject(object, key, text) != NULL;
+    return set_item(object, key, cJSON_CreateRaw(text));
 }
 
 static bool add_sizes(cJSON *object, const LlamaConfig *config)
@@ -326,13 +360,20 @@ static bool add_sizes(cJSON *object, const LlamaConfig *config)
     return ok;
 }
 
-static bool add_exits(cJSON *object, const LlamaConfig *config)
+// The exits and what they have of their own; no keys where there are none.
+static bool set_exits(cJSON *object, const LlamaConfig *config)
 {
+    static const char *const keys[] = {"strata_exits", "strata_exit_norm", "strata_exit_head"};
+    for (int i = 0; i < 3; i++) cJSON_DeleteItemFromObjectCaseSensitive(object, keys[i]);
     if (!config->exit_count) return true;
     cJSON *list = cJSON_AddArrayToObject(object, "strata_exits");
     for (uint32_t i = 0; i < config->exit_count; i++)
         if (!cJSON_AddItemToArray(list, cJSON_CreateNumber(config->exits[i]))) return false;
-    return list != NULL;
+    return list &&
+           (!config->exit_norm ||
+            cJSON_AddStringToObject(object, "strata_exit_norm", NORMS[config->exit_norm])) &&
+           (!config->separate_heads ||
+            cJSON_AddStringToObject(object, "strata_exit_head", HEADS[1]));
 }
 
 // transformers_version names the release whose keys these are.
@@ -342,20 +383,20 @@ static bool fill(cJSON *object, const LlamaConfig *config)
     return names && cJSON_AddItemToArray(names, cJSON_CreateString("LlamaForCausalLM")) &&
            cJSON_AddStringToObject(object, "model_type", "llama") && add_sizes(object, config) &&
            cJSON_AddStringToObject(object, "hidden_act", "silu") &&
-           add_real(object, "rms_norm_eps", config->norm_epsilon) &&
-           add_real(object, "rope_theta", config->rope_theta) &&
+           set_real(object, "rms_norm_eps", config->norm_epsilon) &&
+           set_real(object, "rope_theta", config->rope_theta) &&
            cJSON_AddNullToObject(object, "rope_scaling") &&
            cJSON_AddFalseToObject(object, "attention_bias") &&
-           add_real(object, "attention_dropout", 0) && cJSON_AddFalseToObject(object, "mlp_bias") &&
+           set_real(object, "attention_dropout", 0) && cJSON_AddFalseToObject(object, "mlp_bias") &&
            cJSON_AddBoolToObject(object, "tie_word_embeddings", config->tied) &&
            cJSON_AddNumberToObject(object, "bos_token_id", config->bos) &&
            cJSON_AddNumberToObject(object, "eos_token_id", config->eos) &&
-           add_real(object, "initializer_range", 0.02) &&
+           set_real(object, "initializer_range", 0.02) &&
            cJSON_AddNumberToObject(object, "pretraining_tp", 1) &&
            cJSON_AddTrueToObject(object, "use_cache") &&
            cJSON_AddStringToObject(object, "torch_dtype", "float32") &&
            cJSON_AddStringToObject(object, "transformers_version", "4.31.0") &&
-           add_exits(object, config);
+           set_exits(object, config);
 }
 
 bool config_save(const LlamaConfig *config, const char *folder, Error *err)
@@ -366,6 +407,71 @@ bool config_save(const LlamaConfig *config, const char *folder, Error *err)
     cJSON *object = cJSON_CreateObject();
     bool ok = object && fill(object, config) ? json_write(path, object, err)
                                              : error_set(err, "%s: out of memory", path);
+    cJSON_Delete(object);
+    return ok;
+}
+
+bool config_is_early_exit(const LlamaConfig *config, uint32_t depth)
+{
+    for (uint32_t i = 0; i < config->exit_count; i++)
+        if (config->exits[i] == depth) return depth < config->blocks;
+    return false;
+}
+
+void config_first_blocks(LlamaConfig *config, uint32_t depth)
+{
+    bool modules = config->exit_norm != EXIT_NORM_SHARED || config->separate_heads;
+    if (config->separate_heads && config_is_early_exit(config, depth)) config->tied = false;
+    uint32_t count = 0;
+    while (!modules && count < config->exit_count && config->exits[count] <= depth) count++;
+    config->blocks = depth;
+    config->exit_count = count;
+    config->exit_norm = EXIT_NORM_SHARED;
+    config->separate_heads = false;
+}
+
+// Reals of the format that cJSON would write back as whole numbers where they are such.
+static bool keep_reals(cJSON *object)
+{
+    static const char *const keys[] = {"rms_norm_eps", "rope_theta", "attention_dropout",
+                                       "initializer_range", "partial_rotary_factor"};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0] && ok; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, keys[i]);
+        if (cJSON_IsNumber(item)) ok = set_real(object, keys[i], item->valuedouble);
+    }
+    return ok;
+}
+
+// Newer releases of Transformers write `dtype` for torch_dtype, and read both.
+static bool cut(cJSON *object, const LlamaConfig *config, const char *dtype)
+{
+    cJSON *rope = cJSON_GetObjectItemCaseSensitive(object, "rope_parameters");
+    return set_item(object, "num_hidden_layers", cJSON_CreateNumber(config->blocks)) &&
+           set_item(object, "torch_dtype", cJSON_CreateString(dtype)) &&
+           (!cJSON_GetObjectItemCaseSensitive(object, "dtype") ||
+            set_item(object, "dtype", cJSON_CreateString(dtype))) &&
+           set_item(object, "tie_word_embeddings", cJSON_CreateBool(config->tied)) &&
+           set_exits(object, config) && keep_reals(object) &&
+           (!cJSON_IsObject(rope) || keep_reals(rope));
+}
+
+bool config_cut(const char *to, const char *from, uint32_t depth, const char *dtype, Error *err)
+{
+    char source[1024], path[1024];
+    LlamaConfig config = {0};
+    if (!path_join(source, sizeof source, from, "config.json", err) ||
+        !path_join(path, sizeof path, to, "config.json", err))
+        return false;
+    cJSON *object = json_read(source, err);
+    bool ok = object && config_read(&config, object, source, err);
+    if (ok && (!depth || depth > config.blocks))
+        ok = error_set(err, "%s: depth %" PRIu32 ", expected 1 to %" PRIu32, source, depth,
+                       config.blocks);
+    if (ok) config_first_blocks(&config, depth);
+    if (ok)
+        ok = cut(object, &config, dtype) ? json_write(path, object, err)
+                                         : error_set(err, "%s: out of memory", path);
     cJSON_Delete(object);
     return ok;
 }

@@ -1,6 +1,7 @@
 // A LLaMA's parameters on the GPU: see llama.h.
 #include "model/llama.h"
 #include "base/random.h"
+#include "model/weight_files.h"
 #include "model/hf_folder.h"
 #include "model/safetensors.h"
 
@@ -11,9 +12,26 @@
 
 enum { BLOCK_PARAMETERS = 9 };
 
-size_t llama_parameter_count(const LlamaConfig *config)
+size_t llama_shared_count(const LlamaConfig *config)
 {
     return 2 + (size_t)BLOCK_PARAMETERS * config->blocks + !config->tied;
+}
+
+static size_t module_parameters(const LlamaConfig *config)
+{
+    return (size_t)(config->exit_norm == EXIT_NORM_PER_EXIT) + config->separate_heads;
+}
+
+// The exits before the last block; those are the ones that can have norms and heads.
+static uint32_t early_exits(const LlamaConfig *config)
+{
+    uint32_t count = config->exit_count;
+    return count && config->exits[count - 1] == config->blocks ? count - 1 : count;
+}
+
+size_t llama_parameter_count(const LlamaConfig *config)
+{
+    return llama_shared_count(config) + module_parameters(config) * early_exits(config);
 }
 
 static LlamaParameter matrix(Tensor *tensor, uint32_t rows, uint32_t cols)
@@ -70,11 +88,25 @@ static LlamaParameter block_parameter(Llama *llama, size_t block, size_t which)
     return p;
 }
 
+static LlamaParameter exit_parameter(Llama *llama, size_t i)
+{
+    const LlamaConfig *c = &llama->config;
+    size_t exit = i / module_parameters(c), which = i % module_parameters(c);
+    bool norm = c->exit_norm == EXIT_NORM_PER_EXIT && which == 0;
+    ExitWeights *w = &llama->exits[exit];
+    LlamaParameter p =
+        norm ? vector(&w->norm, c->width) : matrix(&w->head, c->vocab_size, c->width);
+    snprintf(p.name, sizeof p.name, "strata.exits.%u.%s.weight", (unsigned)c->exits[exit],
+             norm ? "norm" : "lm_head");
+    return p;
+}
+
 LlamaParameter llama_parameter(Llama *llama, size_t i)
 {
     const LlamaConfig *c = &llama->config;
-    size_t last = 1 + (size_t)BLOCK_PARAMETERS * c->blocks;
+    size_t last = 1 + (size_t)BLOCK_PARAMETERS * c->blocks, shared = llama_shared_count(c);
     assert(i < llama_parameter_count(c));
+    if (i >= shared) return exit_parameter(llama, i - shared);
     if (i > 0 && i < last)
         return block_parameter(llama, (i - 1) / BLOCK_PARAMETERS, (i - 1) % BLOCK_PARAMETERS);
     LlamaParameter p;
@@ -91,21 +123,60 @@ LlamaParameter llama_parameter(Llama *llama, size_t i)
     return p;
 }
 
-bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err)
+// The exit's index, or exit_count where depth is no exit before the last block.
+static uint32_t find_exit(const LlamaConfig *c, uint32_t depth)
+{
+    for (uint32_t e = 0; e < early_exits(c); e++)
+        if (c->exits[e] == depth) return e;
+    return c->exit_count;
+}
+
+Tensor llama_exit_norm(const Llama *llama, uint32_t depth)
+{
+    const LlamaConfig *c = &llama->config;
+    uint32_t e = find_exit(c, depth);
+    if (e == c->exit_count || c->exit_norm == EXIT_NORM_SHARED) return llama->norm;
+    return c->exit_norm == EXIT_NORM_NONE ? (Tensor){0} : llama->exits[e].norm;
+}
+
+Tensor llama_exit_head(const Llama *llama, uint32_t depth)
+{
+    uint32_t e = find_exit(&llama->config, depth);
+    bool own = e < llama->config.exit_count && llama->config.separate_heads;
+    return own ? llama->exits[e].head : llama->head;
+}
+
+static bool make_parameters(Llama *llama, size_t first, Error *err)
+{
+    for (size_t i = first; i < llama_parameter_count(&llama->config); i++) {
+        LlamaParameter p = llama_parameter(llama, i);
+        *p.tensor = tensor_make(llama->gpu, MEMORY_DEVICE, p.rows ? p.rows : 1, p.cols, err);
+        if (!p.tensor->span) return false;
+    }
+    return true;
+}
+
+static bool make_from(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first, Error *err)
 {
     *llama = (Llama){.gpu = gpu, .config = *config};
     llama->blocks = calloc(config->blocks, sizeof *llama->blocks);
     if (!llama->blocks) return error_set(err, "out of memory");
-    for (size_t i = 0; i < llama_parameter_count(config); i++) {
-        LlamaParameter p = llama_parameter(llama, i);
-        *p.tensor = tensor_make(gpu, MEMORY_DEVICE, p.rows ? p.rows : 1, p.cols, err);
-        if (!p.tensor->span) {
-            llama_free(llama);
-            return false;
-        }
+    if (!make_parameters(llama, first, err)) {
+        llama_free(llama);
+        return false;
     }
     if (config->tied) llama->head = llama->embed;
     return true;
+}
+
+bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err)
+{
+    return make_from(llama, gpu, config, 0, err);
+}
+
+bool llama_make_exits(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err)
+{
+    return make_from(llama, gpu, config, llama_shared_count(config), err);
 }
 
 void llama_free(Llama *llama)
@@ -122,6 +193,7 @@ static uint64_t largest_parameter(const LlamaConfig *config)
     BlockWeights block = {0};
     Llama shape = {.config = *config, .blocks = &block};
     shape.config.blocks = 1;
+    shape.config.exit_count = 0; // their heads and norms are no larger
     uint64_t most = 0;
     for (size_t i = 0; i < llama_parameter_count(&shape.config); i++) {
         LlamaParameter p = llama_parameter(&shape, i);
@@ -139,32 +211,86 @@ static float *parameter_buffer(const LlamaConfig *config, Error *err)
     return values;
 }
 
-static bool read_parameters(Llama *llama, const Safetensors *file, Error *err)
+static bool copy_parameter(Llama *llama, Tensor from, Tensor to, float *values, Error *err)
+{
+    return tensor_download(llama->gpu, from, values, err) &&
+           tensor_upload(llama->gpu, to, values, err);
+}
+
+bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNorm norm,
+                     bool separate_heads, Error *err)
+{
+    LlamaConfig *c = &llama->config;
+    assert(count <= CONFIG_MAX_EXITS && !module_parameters(c));
+    memcpy(c->exits, exits, count * sizeof *exits);
+    c->exit_count = count;
+    c->exit_norm = norm;
+    c->separate_heads = separate_heads;
+    float *values = parameter_buffer(c, err);
+    bool ok = values && make_parameters(llama, llama_shared_count(c), err);
+    for (uint32_t e = 0; ok && e < early_exits(c); e++) {
+        ExitWeights *w = &llama->exits[e];
+        ok = (!w->norm.span || copy_parameter(llama, llama->norm, w->norm, values, err)) &&
+             (!w->head.span || copy_parameter(llama, llama->head, w->head, values, err));
+    }
+    free(values);
+    return ok;
+}
+
+void llama_share_exits(Llama *llama)
+{
+    for (uint32_t e = 0; e < llama->config.exit_count; e++) {
+        tensor_free(llama->gpu, &llama->exits[e].norm);
+        tensor_free(llama->gpu, &llama->exits[e].head);
+    }
+    llama->config.exit_norm = EXIT_NORM_SHARED;
+    llama->config.separate_heads = false;
+}
+
+static bool read_parameters(Llama *llama, const WeightFiles *weights, Error *err)
 {
     float *values = parameter_buffer(&llama->config, err);
     bool ok = values != NULL;
     for (size_t i = 0; ok && i < llama_parameter_count(&llama->config); i++) {
         LlamaParameter p = llama_parameter(llama, i);
-        ok = safetensors_read(file, p.name, p.rows ? p.rows : 1, p.cols, values, err) &&
+        ok = weight_files_read(weights, p.name, p.rows ? p.rows : 1, p.cols, values, err) &&
              tensor_upload(llama->gpu, *p.tensor, values, err);
     }
     free(values);
     return ok;
 }
 
-bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err)
+// Cuts the config down to its first blocks; UINT32_MAX: leaves it whole.
+static bool extract(LlamaConfig *config, uint32_t blocks, const char *folder, Error *err)
+{
+    if (blocks == UINT32_MAX) return true;
+    if (blocks > config->blocks)
+        return error_set(err, "%s: depth %u, but the model has %u blocks", folder, (unsigned)blocks,
+                         (unsigned)config->blocks);
+    bool tied = config->tied;
+    config_first_blocks(config, blocks);
+    config->tied = tied; // the model's own norm and head, whatever the exit there had
+    config->exit_count = 0;
+    return true;
+}
+
+bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err)
 {
     *llama = (Llama){0};
     LlamaConfig config;
-    char path[1024];
-    Safetensors file;
-    if (!config_load(&config, folder, err) || !model_file_path(path, sizeof path, folder, err) ||
-        !safetensors_open(&file, path, err))
+    WeightFiles weights;
+    if (!config_load(&config, folder, err) || !extract(&config, blocks, folder, err) ||
+        !weight_files_open(&weights, folder, err))
         return false;
-    bool ok = llama_make(llama, gpu, &config, err) && read_parameters(llama, &file, err);
-    safetensors_close(&file);
+    bool ok = llama_make(llama, gpu, &config, err) && read_parameters(llama, &weights, err);
+    weight_files_close(&weights);
     if (!ok) llama_free(llama);
     return ok;
+}
+
+bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err)
+{
+    return llama_load_first(llama, gpu, folder, UINT32_MAX, err);
 }
 
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err)

@@ -17,13 +17,20 @@ typedef struct {
     Tensor down;      // (D, H)
 } BlockWeights;
 
+// What an exit before the last block has of its own; NULL spans where it shares the model's.
+typedef struct {
+    Tensor norm; // (1, D) strata.exits.DEPTH.norm.weight
+    Tensor head; // (V, D) strata.exits.DEPTH.lm_head.weight
+} ExitWeights;
+
 typedef struct {
     Gpu *gpu;
     LlamaConfig config;
-    Tensor embed;         // (V, D)
-    BlockWeights *blocks; // (L)
-    Tensor norm;          // (1, D)
-    Tensor head;          // (V, D); the very tensor `embed` where the head is tied
+    Tensor embed;                        // (V, D)
+    BlockWeights *blocks;                // (L)
+    Tensor norm;                         // (1, D)
+    Tensor head;                         // (V, D); the very tensor `embed` where the head is tied
+    ExitWeights exits[CONFIG_MAX_EXITS]; // (exit_count)
 } Llama;
 
 // One parameter: its Hugging Face name and its tensor.
@@ -34,16 +41,35 @@ typedef struct {
     bool decay;          // weight decay applies (matrices, not norms)
 } LlamaParameter;
 
-// How many parameters (a tied head counts once), and the i-th, in the order of the files.
+// How many parameters (a tied head counts once), and the i-th, in the order of the files: the
+// model's own, of which there are llama_shared_count, then those of its exits.
 size_t llama_parameter_count(const LlamaConfig *config);
+size_t llama_shared_count(const LlamaConfig *config);
 LlamaParameter llama_parameter(Llama *llama, size_t i);
+
+// What an exit at `depth` reads its logits through: its own norm and head where it has them, else
+// the model's. A NULL span as norm: none.
+Tensor llama_exit_norm(const Llama *llama, uint32_t depth);
+Tensor llama_exit_head(const Llama *llama, uint32_t depth);
 
 // Zeroed parameters of that shape. llama_free gives them back; llama may be zero.
 bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err);
+// The same for the exits' own norms and heads alone; all other spans are NULL.
+bool llama_make_exits(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err);
 void llama_free(Llama *llama);
 
-// Reads a Hugging Face folder (config.json, model.safetensors).
+// Gives the exits norms and heads of their own as config.exit_norm and config.separate_heads say,
+// each a copy of the model's. The model has none yet.
+bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNorm norm,
+                     bool separate_heads, Error *err);
+
+// Takes them away again: every exit shares the model's norm and head.
+void llama_share_exits(Llama *llama);
+
+// Reads a Hugging Face folder (config.json and the weights: weight_files.h).
 bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err);
+// The first `blocks` (>= 1) of its blocks as a model of its own, without exits.
+bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err);
 // Normal weights with deviation 0.02 (Hugging Face's initializer_range), norms 1.
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err);
 // Writes model.safetensors, config.json and the small files beside it into folder, which must

@@ -1,5 +1,6 @@
 // Reading safetensors files: see safetensors.h. Writing is in safetensors_write.c.
 #include "model/safetensors.h"
+#include "base/half.h"
 #include "base/json.h"
 
 #include <inttypes.h>
@@ -247,31 +248,14 @@ const SafetensorsEntry *safetensors_find(const Safetensors *file, const char *na
     return bsearch(&key, file->entries, file->count, sizeof key, compare_names);
 }
 
-static uint32_t load16(const uint8_t *at)
+static uint16_t load16(const uint8_t *at)
 {
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8;
+    return (uint16_t)(at[0] | at[1] << 8);
 }
 
 static uint32_t load32(const uint8_t *at)
 {
-    return load16(at) | load16(at + 2) << 16;
-}
-
-// The f32 pattern of an f16 pattern; exact, since f32 holds every f16 as a normal number.
-static uint32_t widen_f16(uint32_t half)
-{
-    uint32_t sign = (half & 0x8000u) << 16;
-    uint32_t exponent = half >> 10 & 0x1Fu;
-    uint32_t mantissa = half & 0x3FFu;
-    if (exponent == 0x1F) return sign | 0x7F800000u | mantissa << 13;
-    if (exponent) return sign | (exponent + 112) << 23 | mantissa << 13;
-    if (!mantissa) return sign;
-    exponent = 113; // subnormal: shift until the leading one is the hidden bit
-    while (!(mantissa & 0x400u)) {
-        mantissa <<= 1;
-        exponent--;
-    }
-    return sign | exponent << 23 | (mantissa & 0x3FFu) << 13;
+    return load16(at) | (uint32_t)load16(at + 2) << 16;
 }
 
 static bool shape_matches(const SafetensorsEntry *entry, uint64_t rows, uint64_t cols)
@@ -294,36 +278,46 @@ static bool refuse_shape(const char *path, const SafetensorsEntry *entry, uint64
                      entry->name, found, rows_text, cols);
 }
 
+const SafetensorsEntry *safetensors_expect(const Safetensors *file, const char *name, uint64_t rows,
+                                           uint64_t cols, Error *err)
+{
+    const SafetensorsEntry *entry = safetensors_find(file, name);
+    if (!entry) {
+        error_set(err, "%s: tensor '%.100s' is missing", file->path, name);
+        return NULL;
+    }
+    if (!shape_matches(entry, rows, cols)) {
+        refuse_shape(file->path, entry, rows, cols, err);
+        return NULL;
+    }
+    if (!strcmp(entry->dtype, "F32") || !strcmp(entry->dtype, "F16") ||
+        !strcmp(entry->dtype, "BF16"))
+        return entry;
+    error_set(err, "%s: tensor '%.100s' is %s, expected F32, F16 or BF16", file->path, entry->name,
+              entry->dtype);
+    return NULL;
+}
+
+void safetensors_values(const SafetensorsEntry *entry, uint64_t first, uint64_t count, float *out)
+{
+    bool single = !strcmp(entry->dtype, "F32"), half = !strcmp(entry->dtype, "F16");
+    const uint8_t *at = entry->data + first * (single ? 4 : 2);
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t bits;
+        if (single)
+            bits = load32(at + 4 * i);
+        else
+            bits = half ? f16_widen(load16(at + 2 * i)) : bf16_widen(load16(at + 2 * i));
+        memcpy(&out[i], &bits, sizeof bits); // not by value: a signalling NaN stays one
+    }
+}
+
 bool safetensors_read(const Safetensors *file, const char *name, uint64_t rows, uint64_t cols,
                       float *out, Error *err)
 {
-    const SafetensorsEntry *entry = safetensors_find(file, name);
-    if (!entry) return error_set(err, "%s: tensor '%.100s' is missing", file->path, name);
-    if (!shape_matches(entry, rows, cols)) return refuse_shape(file->path, entry, rows, cols, err);
-    bool single = !strcmp(entry->dtype, "F32");
-    bool half = !strcmp(entry->dtype, "F16");
-    if (!single && !half && strcmp(entry->dtype, "BF16"))
-        return error_set(err, "%s: tensor '%.100s' is %s, expected F32, F16 or BF16", file->path,
-                         entry->name, entry->dtype);
+    const SafetensorsEntry *entry = safetensors_expect(file, name, rows, cols, err);
+    if (!entry) return false;
     // The header's check of the entry's size is what bounds rows * cols here.
-    for (uint64_t i = 0; i < rows * cols; i++) {
-        uint32_t bits = single ? load32(entry->data + 4 * i) : load16(entry->data + 2 * i);
-        if (half) bits = widen_f16(bits);
-        if (!single && !half) bits <<= 16;
-        memcpy(&out[i], &bits, sizeof bits); // not by value: a signalling NaN stays one
-    }
+    safetensors_values(entry, 0, rows * cols, out);
     return true;
-}
-
-bool model_file_path(char *out, size_t size, const char *folder, Error *err)
-{
-    if (!path_join(out, size, folder, "model.safetensors.index.json", err)) return false;
-    bool sharded = file_exists(out);
-    if (!path_join(out, size, folder, "model.safetensors", err)) return false;
-    if (file_exists(out)) return true;
-    return sharded ? error_set(err,
-                               "%s: a sharded checkpoint (model.safetensors.index.json) is not "
-                               "supported, expected one model.safetensors",
-                               folder)
-                   : error_set(err, "%s: holds no model.safetensors", folder);
 }

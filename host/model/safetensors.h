@@ -1,6 +1,6 @@
 // safetensors files, read and written. Files come from strangers: every length, offset and count is
-// checked before it is used. Not sharded checkpoints, and not what the tensors mean.
-// Source: the safetensors format specification (huggingface/safetensors).
+// checked before it is used. Not sharded checkpoints (weight_files.h), and not what the tensors
+// mean. Source: the safetensors format specification (huggingface/safetensors).
 #ifndef STRATA_MODEL_SAFETENSORS_H
 #define STRATA_MODEL_SAFETENSORS_H
 
@@ -37,28 +37,34 @@ void safetensors_close(Safetensors *file);
 // The entry of that name, or NULL.
 const SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name);
 
-// Converts the tensor `name` to f32 in out (rows * cols values); F32, F16 and BF16 are read, each
-// exactly. Its shape must be [rows, cols], or [cols] where rows is 1. Errors name file and tensor.
+// The tensor `name`, which must be there with shape [rows, cols], or [cols] where rows is 1, in
+// F32, F16 or BF16. Errors name file and tensor.
+const SafetensorsEntry *safetensors_expect(const Safetensors *file, const char *name, uint64_t rows,
+                                           uint64_t cols, Error *err);
+// Values first .. first + count - 1 of an expected entry as f32, each exactly.
+void safetensors_values(const SafetensorsEntry *entry, uint64_t first, uint64_t count, float *out);
+// Both: the whole tensor `name` in out (rows * cols values).
 bool safetensors_read(const Safetensors *file, const char *name, uint64_t rows, uint64_t cols,
                       float *out, Error *err);
 
-// FOLDER/model.safetensors into out (size bytes). A folder without that file is an error that says
-// whether its checkpoint is a sharded one (model.safetensors.index.json), which is not read.
-bool model_file_path(char *out, size_t size, const char *folder, Error *err);
-
-// Writing: declare every F32 tensor, then put their data in the same order, then commit.
+// Writing: declare every tensor, then put their data in the same order, then commit.
 typedef struct SafetensorsWriter SafetensorsWriter;
+typedef enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16 } WeightDtype;
+uint32_t dtype_size(WeightDtype dtype); // bytes of a value
 typedef struct {
     const char *name; // printable ASCII without '"' and '\', once in a file
     uint32_t rank;
     uint64_t shape[SAFETENSORS_MAX_RANK]; // (rank)
+    WeightDtype dtype;
 } SafetensorsTensor;
 
 // Begins the file at path (see FileWriter). tensors (count) is not used after the call.
 SafetensorsWriter *safetensors_create(const char *path, const SafetensorsTensor *tensors,
                                       size_t count, Error *err);
-// The next values, bit by bit; any division into calls will do.
+// The next values of F32 tensors, bit by bit; any division into calls will do.
 void safetensors_put(SafetensorsWriter *writer, const float *values, uint64_t count);
+// The next values of F16 or BF16 tensors, as their patterns.
+void safetensors_put_halves(SafetensorsWriter *writer, const uint16_t *patterns, uint64_t count);
 // Renames into place; checks that exactly the declared bytes were put. Frees the writer.
 bool safetensors_commit(SafetensorsWriter *writer, Error *err);
 // Drops the file and frees the writer, which may be NULL.

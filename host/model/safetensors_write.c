@@ -15,6 +15,11 @@ struct SafetensorsWriter {
     uint64_t put;      // bytes of data so far
 };
 
+uint32_t dtype_size(WeightDtype dtype)
+{
+    return dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
 // Names go into the header as they are, so they must not need escapes.
 static bool name_is_plain(const char *name)
 {
@@ -26,7 +31,7 @@ static bool name_is_plain(const char *name)
 static bool count_bytes(uint64_t *bytes, const SafetensorsTensor *tensor, const char *path,
                         Error *err)
 {
-    *bytes = sizeof(float);
+    *bytes = dtype_size(tensor->dtype);
     bool ok = tensor->rank <= SAFETENSORS_MAX_RANK;
     for (uint32_t i = 0; i < tensor->rank && ok; i++) {
         ok = !tensor->shape[i] || *bytes <= (UINT64_MAX >> 8) / tensor->shape[i];
@@ -38,7 +43,8 @@ static bool count_bytes(uint64_t *bytes, const SafetensorsTensor *tensor, const 
 
 static void write_entry(FILE *out, const SafetensorsTensor *tensor, uint64_t begin, uint64_t end)
 {
-    fprintf(out, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[", tensor->name);
+    static const char *const names[] = {"F32", "F16", "BF16"};
+    fprintf(out, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", tensor->name, names[tensor->dtype]);
     for (uint32_t i = 0; i < tensor->rank; i++)
         fprintf(out, "%s%" PRIu64, i ? "," : "", tensor->shape[i]);
     fprintf(out, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin, end);
@@ -91,10 +97,20 @@ SafetensorsWriter *safetensors_create(const char *path, const SafetensorsTensor 
     return NULL;
 }
 
+static void put(SafetensorsWriter *writer, const void *values, uint64_t bytes)
+{
+    file_writer_put(&writer->file, values, (size_t)bytes);
+    writer->put += bytes;
+}
+
 void safetensors_put(SafetensorsWriter *writer, const float *values, uint64_t count)
 {
-    file_writer_put(&writer->file, values, (size_t)(count * sizeof *values));
-    writer->put += count * sizeof *values;
+    put(writer, values, count * sizeof *values);
+}
+
+void safetensors_put_halves(SafetensorsWriter *writer, const uint16_t *patterns, uint64_t count)
+{
+    put(writer, patterns, count * sizeof *patterns);
 }
 
 bool safetensors_commit(SafetensorsWriter *writer, Error *err)

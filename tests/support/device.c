@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 Gpu *device;
-TestPath own_folder;
 
 int device_open(void **state)
 {
@@ -25,20 +24,6 @@ int device_close(void **state)
 {
     (void)state;
     gpu_close(device);
-    return 0;
-}
-
-int own_folder_make(void **state)
-{
-    (void)state;
-    own_folder = test_folder_make();
-    return 0;
-}
-
-int own_folder_remove(void **state)
-{
-    (void)state;
-    test_folder_remove(&own_folder);
     return 0;
 }
 

@@ -16,6 +16,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+TestPath own_folder;
+
+int own_folder_make(void **state)
+{
+    (void)state;
+    own_folder = test_folder_make();
+    return 0;
+}
+
+int own_folder_remove(void **state)
+{
+    (void)state;
+    test_folder_remove(&own_folder);
+    return 0;
+}
+
 TestPath test_path(const char *folder, const char *name)
 {
     TestPath path;

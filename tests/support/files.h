@@ -17,6 +17,12 @@ typedef struct {
 // A new empty folder under $TMPDIR or /tmp; test_folder_remove removes it with all that is in it.
 TestPath test_folder_make(void);
 void test_folder_remove(const TestPath *folder);
+// The folder of the running test, where it is a TEST: a cmocka test with a new folder of its own.
+extern TestPath own_folder;
+int own_folder_make(void **state);
+int own_folder_remove(void **state);
+#define TEST(f) cmocka_unit_test_setup_teardown(f, own_folder_make, own_folder_remove)
+
 // Names in a folder, hidden ones too, without "." and "..".
 size_t test_folder_count(const char *folder);
 

@@ -1,0 +1,298 @@
+// A model at one depth as a folder of its own: see export.h.
+#include "model/export.h"
+#include "base/half.h"
+#include "base/json.h"
+#include "model/weight_files.h"
+#include "model/config.h"
+#include "model/hf_folder.h"
+#include "model/llama.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE = 1 << 14, FILE_LIMIT = 1 << 30 };
+
+// By WeightDtype: Hugging Face's name, and what narrows to it.
+static const struct {
+    const char *name;
+    uint16_t (*narrow)(uint32_t pattern);
+    uint16_t infinity;
+} DTYPES[] = {
+    {.name = "float32"}, {"float16", f16_narrow, 0x7C00}, {"bfloat16", bf16_narrow, 0x7F80}};
+
+// What stands beside the weights and config.json and is the same at every depth.
+static const char *const COPIED[] = {"tokenizer.json",          "tokenizer_config.json",
+                                     "tokenizer.model",         "added_tokens.json",
+                                     "special_tokens_map.json", "chat_template.jinja",
+                                     "generation_config.json"};
+
+// One tensor: where it lies and where it goes.
+typedef struct {
+    LlamaParameter parameter; // its tensor points nowhere
+    char source[96];          // its name where it lies
+    const Safetensors *file;
+    const SafetensorsEntry *entry;
+    uint64_t values;
+    uint32_t shard; // from 0
+} Item;
+
+typedef struct {
+    const ExportOptions *options;
+    Item *items; // (count), in the order of the files
+    size_t count;
+    uint32_t shards;
+    uint64_t bytes; // of all tensors
+} Plan;
+
+// ---- plan --------------------------------------------------------------------------------------
+
+// Where a parameter of the first blocks of `whole` lies: an exit's own norm and head become the
+// model's.
+static void name_source(Item *item, const LlamaConfig *whole, uint32_t depth)
+{
+    const char *name = item->parameter.name;
+    bool early = config_is_early_exit(whole, depth);
+    bool norm =
+        early && whole->exit_norm == EXIT_NORM_PER_EXIT && !strcmp(name, "model.norm.weight");
+    bool head = early && whole->separate_heads && !strcmp(name, "lm_head.weight");
+    if (norm || head)
+        snprintf(item->source, sizeof item->source, "strata.exits.%u.%s.weight", (unsigned)depth,
+                 norm ? "norm" : "lm_head");
+    else
+        snprintf(item->source, sizeof item->source, "%s", name);
+}
+
+static bool list_items(Plan *plan, const LlamaConfig *config, const LlamaConfig *whole, Error *err)
+{
+    Llama shape = {.config = *config, .blocks = calloc(config->blocks, sizeof *shape.blocks)};
+    plan->count = llama_parameter_count(config);
+    plan->items = calloc(plan->count, sizeof *plan->items);
+    bool ok = shape.blocks && plan->items;
+    for (size_t i = 0; ok && i < plan->count; i++) {
+        Item *item = &plan->items[i];
+        item->parameter = llama_parameter(&shape, i);
+        name_source(item, whole, config->blocks);
+        item->values =
+            (uint64_t)(item->parameter.rows ? item->parameter.rows : 1) * item->parameter.cols;
+    }
+    free(shape.blocks);
+    return ok || error_set(err, "out of memory");
+}
+
+// Finds every tensor before anything is written.
+static bool find_items(Plan *plan, const WeightFiles *weights, Error *err)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        Item *item = &plan->items[i];
+        const LlamaParameter *p = &item->parameter;
+        item->file = weight_files_file(weights, item->source, err);
+        if (!item->file) return false;
+        item->entry =
+            safetensors_expect(item->file, item->source, p->rows ? p->rows : 1, p->cols, err);
+        if (!item->entry) return false;
+    }
+    return true;
+}
+
+// The shard that was being filled ends: its tensors, so far without a number, get the next one.
+static void number_shard(Plan *plan, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++)
+        if (plan->items[i].shard == UINT32_MAX) plan->items[i].shard = plan->shards;
+    plan->shards++;
+}
+
+// Hugging Face's way: tensors fill a shard in their order up to the limit. One beyond the limit
+// gets a shard of its own, at once, and the shard that was being filled goes on behind it.
+static void divide(Plan *plan)
+{
+    uint64_t limit = plan->options->shard_size, filled = 0;
+    size_t first = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        Item *item = &plan->items[i];
+        uint64_t bytes = item->values * dtype_size(plan->options->dtype);
+        plan->bytes += bytes;
+        item->shard = UINT32_MAX; // for now
+        if (bytes > limit) {
+            item->shard = plan->shards++;
+            continue;
+        }
+        if (filled + bytes > limit) {
+            number_shard(plan, first, i);
+            first = i;
+            filled = 0;
+        }
+        filled += bytes;
+    }
+    if (filled) number_shard(plan, first, plan->count);
+}
+
+// ---- weights -----------------------------------------------------------------------------------
+
+typedef struct {
+    char text[64];
+} ShardName;
+
+static ShardName shard_name(const Plan *plan, uint32_t shard)
+{
+    ShardName name = {"model.safetensors"};
+    if (plan->shards > 1)
+        snprintf(name.text, sizeof name.text, "model-%05" PRIu32 "-of-%05" PRIu32 ".safetensors",
+                 shard + 1, plan->shards);
+    return name;
+}
+
+// values (count) as patterns of the dtype; the first one that is finite no more, or NULL.
+static const float *narrow(uint16_t *out, const float *values, uint64_t count, WeightDtype dtype)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t wide;
+        memcpy(&wide, &values[i], sizeof wide);
+        out[i] = DTYPES[dtype].narrow(wide);
+        bool infinite = (out[i] & 0x7FFF) == DTYPES[dtype].infinity;
+        if (infinite && (wide & 0x7FFFFFFF) != 0x7F800000) return &values[i];
+    }
+    return NULL;
+}
+
+static bool put_item(SafetensorsWriter *writer, const Item *item, WeightDtype dtype, Error *err)
+{
+    float values[PIECE];
+    uint16_t patterns[PIECE];
+    for (uint64_t at = 0; at < item->values; at += PIECE) {
+        uint64_t count = item->values - at < PIECE ? item->values - at : PIECE;
+        safetensors_values(item->entry, at, count, values);
+        if (dtype == DTYPE_F32) {
+            safetensors_put(writer, values, count);
+            continue;
+        }
+        const float *large = narrow(patterns, values, count, dtype);
+        if (large)
+            return error_set(err, "%s: tensor '%s' holds %g, which is too large for %s",
+                             item->file->path, item->parameter.name, (double)*large,
+                             DTYPES[dtype].name);
+        safetensors_put_halves(writer, patterns, count);
+    }
+    return true;
+}
+
+static SafetensorsWriter *create_shard(const Plan *plan, uint32_t shard, const char *path,
+                                       Error *err)
+{
+    SafetensorsTensor *tensors = calloc(plan->count, sizeof *tensors);
+    SafetensorsWriter *writer = NULL;
+    size_t count = 0;
+    for (size_t i = 0; tensors && i < plan->count; i++) {
+        const LlamaParameter *p = &plan->items[i].parameter;
+        if (plan->items[i].shard != shard) continue;
+        tensors[count] = p->rows ? (SafetensorsTensor){p->name, 2, {p->rows, p->cols}}
+                                 : (SafetensorsTensor){p->name, 1, {p->cols}};
+        tensors[count++].dtype = plan->options->dtype;
+    }
+    if (tensors)
+        writer = safetensors_create(path, tensors, count, err);
+    else
+        error_set(err, "%s: out of memory", path);
+    free(tensors);
+    return writer;
+}
+
+static bool write_shard(const Plan *plan, uint32_t shard, const char *folder, Error *err)
+{
+    char path[1280];
+    if (!path_join(path, sizeof path, folder, shard_name(plan, shard).text, err)) return false;
+    SafetensorsWriter *writer = create_shard(plan, shard, path, err);
+    bool ok = writer != NULL;
+    for (size_t i = 0; ok && i < plan->count; i++)
+        if (plan->items[i].shard == shard)
+            ok = put_item(writer, &plan->items[i], plan->options->dtype, err);
+    if (ok) return safetensors_commit(writer, err);
+    safetensors_abort(writer);
+    return false;
+}
+
+static bool fill_index(cJSON *index, const Plan *plan)
+{
+    cJSON *metadata = cJSON_AddObjectToObject(index, "metadata");
+    cJSON *map = cJSON_AddObjectToObject(index, "weight_map");
+    bool ok = map && cJSON_AddNumberToObject(metadata, "total_size", (double)plan->bytes);
+    for (size_t i = 0; ok && i < plan->count; i++)
+        ok = cJSON_AddStringToObject(map, plan->items[i].parameter.name,
+                                     shard_name(plan, plan->items[i].shard).text) != NULL;
+    return ok;
+}
+
+static bool write_index(const Plan *plan, const char *folder, Error *err)
+{
+    char path[1280];
+    if (!path_join(path, sizeof path, folder, "model.safetensors.index.json", err)) return false;
+    cJSON *index = cJSON_CreateObject();
+    bool ok = fill_index(index, plan) ? json_write(path, index, err)
+                                      : error_set(err, "%s: out of memory", path);
+    cJSON_Delete(index);
+    return ok;
+}
+
+// ---- folder ------------------------------------------------------------------------------------
+
+static bool copy_file(const char *to, const char *from, const char *name, Error *err)
+{
+    char source[1024], path[1280];
+    char *bytes;
+    size_t size;
+    if (!path_join(source, sizeof source, from, name, err) ||
+        !path_join(path, sizeof path, to, name, err))
+        return false;
+    if (!file_exists(source)) return true;
+    if (!file_read(&bytes, &size, source, FILE_LIMIT, err)) return false;
+    bool ok = file_write(path, bytes, size, err);
+    free(bytes);
+    return ok;
+}
+
+static bool write_files(const Plan *plan, const char *to, const char *from, Error *err)
+{
+    bool ok = config_cut(to, from, plan->options->depth, DTYPES[plan->options->dtype].name, err);
+    for (size_t i = 0; ok && i < sizeof COPIED / sizeof COPIED[0]; i++)
+        ok = copy_file(to, from, COPIED[i], err);
+    for (uint32_t shard = 0; ok && shard < plan->shards; shard++)
+        ok = write_shard(plan, shard, to, err);
+    return ok && (plan->shards == 1 || write_index(plan, to, err));
+}
+
+static bool write_folder(const Plan *plan, const char *to, const char *from, Error *err)
+{
+    HfFolder folder;
+    if (!hf_folder_begin(&folder, to, err)) return false;
+    if (write_files(plan, folder.temp, from, err)) return hf_folder_commit(&folder, err);
+    hf_folder_abort(&folder);
+    return false;
+}
+
+bool model_export(const char *to, const char *from, const ExportOptions *options, Error *err)
+{
+    LlamaConfig config;
+    WeightFiles weights;
+    if (file_same(to, from)) return error_set(err, "%s: is the model that is exported", to);
+    if (!hf_folder_check(to, err) || !config_load(&config, from, err)) return false;
+    if (!options->depth || options->depth > config.blocks)
+        return error_set(err, "depth %" PRIu32 ": the model has %" PRIu32 " blocks", options->depth,
+                         config.blocks);
+    const LlamaConfig whole = config;
+    if (whole.exit_norm == EXIT_NORM_NONE && config_is_early_exit(&whole, options->depth))
+        return error_set(err,
+                         "depth %" PRIu32 ": that exit has no norm before its head "
+                         "(strata_exit_norm), which no LLaMA of its own can have",
+                         options->depth);
+    config_first_blocks(&config, options->depth);
+    if (!weight_files_open(&weights, from, err)) return false;
+    Plan plan = {.options = options};
+    bool ok = list_items(&plan, &config, &whole, err) && find_items(&plan, &weights, err);
+    if (ok) divide(&plan);
+    ok = ok && write_folder(&plan, to, from, err);
+    free(plan.items);
+    weight_files_close(&weights);
+    return ok;
+}
