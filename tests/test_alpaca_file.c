@@ -14,29 +14,13 @@
 #include <string.h>
 #include <time.h>
 
-static TestPath folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(&folder);
-    return 0;
-}
-
 static void reads_records(void **state)
 {
     (void)state;
     AlpacaFile file;
     Error err;
     TestPath path = test_write_text(
-        &folder, "a.json",
+        &own_folder, "a.json",
         "[{\"instruction\":\"Say \\u00e9.\",\"input\":\"\",\"output\":\"\xc3\xa9\\n\"},"
         "{\"output\":\"o2\",\"instruction\":\"i2\",\"input\":\"in2\",\"text\":[1]},"
         "{\"instruction\":\"i3\",\"output\":\"\"},"
@@ -87,13 +71,13 @@ static void refuses_bad_files(void **state)
     AlpacaFile file;
     Error err;
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
-        TestPath path = test_write_text(&folder, "a.json", BAD[i][0]);
+        TestPath path = test_write_text(&own_folder, "a.json", BAD[i][0]);
         if (alpaca_file_load(&file, path.text, &err)) fail_msg("accepted: %s", BAD[i][0]);
         assert_error(err, BAD[i][1]);
         assert_null(file.records);
         assert_int_equal(file.count, 0);
     }
-    assert_false(alpaca_file_load(&file, test_path(folder.text, "none.json").text, &err));
+    assert_false(alpaca_file_load(&file, test_path(own_folder.text, "none.json").text, &err));
     assert_error(err, "none.json: cannot open: No such file");
 }
 
@@ -136,7 +120,7 @@ static void loads_many_records(void **state)
     char *text = malloc(COUNT * sizeof RECORD + 2), *at = text;
     for (int i = 0; i < COUNT; i++) at += sprintf(at, "%s%s", i ? "," : "[", RECORD);
     strcpy(at, "]");
-    TestPath path = test_write_text(&folder, "a.json", text);
+    TestPath path = test_write_text(&own_folder, "a.json", text);
     free(text);
     AlpacaFile file;
     Error err;
@@ -147,8 +131,6 @@ static void loads_many_records(void **state)
     assert_string_equal(file.records[COUNT - 1].output, "One.");
     alpaca_file_free(&file);
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
 
 int main(void)
 {

@@ -1,5 +1,6 @@
 // The program as a user meets it: help, usage errors (exit status 2), failures (exit status 1, one
-// line), and what generate, eval, devices and convert print. Not `strata train` (test_cli_train.c).
+// line), and what generate, eval, devices and convert print. Not `strata train` (test_cli_train.c)
+// and `strata export` (test_export.c) beyond their usage.
 #include "base/file.h"
 #include "base/json.h"
 #include "support/cli.h"
@@ -58,7 +59,7 @@ static double number(const cJSON *object, const char *key)
 
 // ---- help and usage ----------------------------------------------------------------------------
 
-static const char *const COMMANDS[] = {"train", "eval", "generate", "devices", "convert"};
+static const char *const COMMANDS[] = {"train", "eval", "generate", "devices", "convert", "export"};
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void helps(void **state)
@@ -97,7 +98,7 @@ static void usage_errors(void **state)
         assert_cli_fails(CLI(COMMANDS[i], "--nonsense"), 2, usage);
         assert_cli_fails(CLI(COMMANDS[i], "--nonsense"), 2, "option '--nonsense' is unknown");
         assert_cli_fails(CLI(COMMANDS[i], "-x"), 2, "unknown option '-x'");
-        if (strcmp(COMMANDS[i], "convert") != 0)
+        if (strcmp(COMMANDS[i], "convert") != 0 && strcmp(COMMANDS[i], "export") != 0)
             assert_cli_fails(CLI(COMMANDS[i], "--device"), 2, "'--device' is unknown or lacks");
     }
     assert_cli_fails(CLI("train"), 2, "train takes one CONFIG.json");

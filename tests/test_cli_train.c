@@ -97,6 +97,40 @@ static void check_no_partial(const char *out)
     closedir(dir);
 }
 
+// One of TensorBoard's files is there, with a loss per exit. (test_tensorboard.c reads them.)
+static void check_event_file(const char *out)
+{
+    static const char *const tags[] = {"brain.Event:2", "loss/mean",   "loss/depth_2",
+                                       "loss/depth_4",  "grad_norm",   "learning_rate",
+                                       "tflops",        "memory_bytes"};
+    size_t size, found = 0;
+    DIR *dir = opendir(test_path(folder.text, out).text);
+    assert_non_null(dir);
+    for (const struct dirent *item; (item = readdir(dir));) {
+        if (strncmp(item->d_name, "events.out.tfevents.", 20)) continue;
+        char *bytes = test_read(out_file(out, item->d_name).text, &size);
+        for (size_t i = 0; i < size; i++) bytes[i] = bytes[i] ? bytes[i] : ' ';
+        for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
+            if (!strstr(bytes, tags[i])) fail_msg("%s has no %s", item->d_name, tags[i]);
+        free(bytes);
+        found++;
+    }
+    closedir(dir);
+    assert_int_equal(found, 1);
+}
+
+// The planned memory is told at the start, and is within 5 % of what the run came to.
+static void check_memory(const char *text)
+{
+    double planned = 0, peak = 0;
+    assert_non_null(strstr(text, "memory needed: weights "));
+    const char *line = strstr(text, "memory: planned ");
+    assert_non_null(line);
+    assert_int_equal(
+        sscanf(line, "memory: planned %lf MiB, measured peak %lf MiB", &planned, &peak), 2);
+    assert_true(peak > 0 && fabs(planned - peak) <= 0.05 * peak);
+}
+
 // `generate` takes the folder.
 static void check_loadable(const char *out)
 {
@@ -157,6 +191,11 @@ static void writes_a_line_of_metrics_a_step(void **state)
         assert_true(fabs(number(line, "loss") - mean) <= 1e-9 * mean);
         assert_true(number(line, "grad_norm") > 0 && number(line, "seconds") > 0);
         assert_true(number(line, "tokens") > number(line, "supervised"));
+        assert_true(number(line, "elapsed") >= number(line, "seconds"));
+        assert_true(number(line, "tflops") > 0 && number(line, "memory_bytes") > 1e6);
+        const cJSON *exits = cJSON_GetObjectItemCaseSensitive(line, "exits");
+        assert_int_equal(cJSON_GetArraySize(exits), 2);
+        assert_int_equal(cJSON_GetArrayItem(exits, 1)->valueint, 4);
         double rate = 0.001 * 0.5 * (1 + cos(acos(-1) * (double)i / 6));
         assert_true(fabs(number(line, "learning_rate") - rate) <= 1e-12);
         assert_true(fabs(number(line, "tokens_per_second") * number(line, "seconds") -
@@ -173,6 +212,7 @@ static void writes_validations(void **state)
     assert_int_equal(run.status, 0);
     assert_non_null(strstr(run.err, "validation at step 2:  depth 2: loss "));
     assert_non_null(strstr(run.err, "validation at step 4:"));
+    check_memory(run.err);
     cli_free(&run);
     Metrics metrics = read_metrics("out");
     assert_int_equal(metrics.count, 6); // steps 1, 2, valid, 3, 4, valid
@@ -205,12 +245,14 @@ static void leaves_a_model_with_its_exits(void **state)
                                        "step 2/2", "saved at step 2"};
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         if (!strstr(run.err, told[i])) fail_msg("'%s' is not in:\n%s", told[i], run.err);
+    check_memory(run.err);
     cli_free(&run);
     static const char *const names[] = {
         "config.json",           "model.safetensors",      "tokenizer.json",
         "tokenizer_config.json", "generation_config.json", "metrics.jsonl"};
     for (size_t i = 0; i < 6; i++) assert_true(file_exists(out_file("out", names[i]).text));
-    assert_int_equal(test_folder_count(test_path(folder.text, "out").text), 6);
+    assert_int_equal(test_folder_count(test_path(folder.text, "out").text), 7);
+    check_event_file("out");
     check_no_partial("out");
     Error err;
     cJSON *config = json_read(out_file("out", "config.json").text, &err);
@@ -348,26 +390,53 @@ static void saves_on_sigterm(void **state)
     check_interrupted(SIGTERM);
 }
 
-// Killed at any moment, several times: what was saved before is whole.
+// Killed at any moment, several times, also inside a write: what was saved before is whole, and the
+// run that goes on ends in the very bits of one that was never killed.
 static void survives_sigkill(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++) {
-        const CliCall call = {
-            .args = {"train", config_path().text, SET("steps=100000"), SET("save_every=1")}};
-        unlink(out_file("out", "metrics.jsonl").text);
+    enum { KILLS = 8, STEPS = 40 };
+    unlink(out_file("out", "metrics.jsonl").text);
+    for (unsigned i = 0; i < KILLS; i++) {
+        const CliCall call = {.args = {"train", config_path().text, "--resume", SET("steps=40"),
+                                       SET("save_every=1")}};
         CliProcess process = cli_start(&call);
-        wait_for_lines("out", (size_t)i + 2);
-        for (int t = 0; t < 2 * i; t++) wait_a_little();
+        wait_for_lines("out", i + 2);
+        for (unsigned t = 0; t < i * 37 % 11; t++) wait_a_little();
         kill(process.pid, SIGKILL);
         CliRun run = cli_wait(&process);
-        assert_int_equal(run.status, 128 + SIGKILL);
-        assert_non_null(strstr(run.err, "saved at step 1\n"));
+        if (run.status != 128 + SIGKILL && run.status) fail_msg("%s", run.err);
         cli_free(&run);
         check_loadable("out");
     }
-    train_into("out", "steps=1"); // nothing that is left is in the way
-    check_loadable("out");
+    CliRun run = TRAIN("--resume", SET("steps=40"), SET("save_every=1"));
+    if (run.status) fail_msg("%s", run.err);
+    cli_free(&run);
+    Metrics metrics = read_metrics("out"); // each step once, though some ran twice
+    assert_int_equal(metrics.count, STEPS);
+    free_metrics(&metrics);
+    check_no_partial("out");
+    check_no_partial("out/checkpoints");
+    train_into("whole", "steps=40");
+    check_same_files(out_file("out", "model.safetensors").text,
+                     out_file("whole", "model.safetensors").text);
+}
+
+// A run does not begin over the checkpoints of another one.
+static void asks_before_it_begins_again(void **state)
+{
+    (void)state;
+    CliRun run = TRAIN(SET("steps=2"), SET("save_every=1"));
+    assert_int_equal(run.status, 0);
+    cli_free(&run);
+    run = TRAIN(SET("steps=2"));
+    assert_int_equal(run.status, 1);
+    assert_non_null(strstr(run.err, "--resume goes on with it"));
+    cli_free(&run);
+    run = TRAIN("--resume", SET("steps=3"));
+    assert_int_equal(run.status, 0);
+    assert_non_null(strstr(run.err, "going on from the checkpoint of step 2"));
+    cli_free(&run);
 }
 
 // ---- what it refuses ---------------------------------------------------------------------------
@@ -437,24 +506,25 @@ static void no_driver(void **state)
     assert_cli_fails(cli_run(&call), 1, "no Vulkan driver on this system");
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_run, remove_run)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, make_run, remove_run)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(writes_a_line_of_metrics_a_step),
-        TEST(writes_validations),
-        TEST(leaves_a_model_with_its_exits),
-        TEST(sft_names_no_exits),
-        TEST(one_seed_one_file),
-        TEST(runs_again),
-        TEST(saves_on_sigint),
-        TEST(saves_on_sigterm),
-        TEST(survives_sigkill),
-        TEST(refuses_configs),
-        TEST(refuses_data),
-        TEST(refuses_output_folders),
-        TEST(no_driver),
+        CASE(writes_a_line_of_metrics_a_step),
+        CASE(writes_validations),
+        CASE(leaves_a_model_with_its_exits),
+        CASE(sft_names_no_exits),
+        CASE(one_seed_one_file),
+        CASE(runs_again),
+        CASE(saves_on_sigint),
+        CASE(saves_on_sigterm),
+        CASE(survives_sigkill),
+        CASE(asks_before_it_begins_again),
+        CASE(refuses_configs),
+        CASE(refuses_data),
+        CASE(refuses_output_folders),
+        CASE(no_driver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "model/safetensors.h"
 #include "support/device.h"
 #include "support/models.h"
+#include "support/soft_reference.h"
 #include "train/step.h"
 
 #include <stdarg.h>
@@ -17,84 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- the reference -----------------------------------------------------------------------------
-
-enum { ROWS = 41, SEQUENCES = 3, VOCAB = 48, EXITS = 3, BLOCKS = 4 };
-static const uint32_t LENGTHS[SEQUENCES] = {17, 1, 23};
-static const uint32_t DEPTHS[EXITS] = {1, 3, 4};
-
-typedef struct {
-    char path[TEST_PATH_SIZE];
-    Llama model;
-    uint32_t tokens[ROWS];
-    int targets[ROWS]; // -1: not supervised
-    uint32_t supervised;
-} Reference;
-
 static void upload(Tensor tensor, const float *values)
 {
     Error err;
     if (!tensor_upload(device, tensor, values, &err)) fail_msg("%s", err.text);
-}
-
-static void load_parameters(Llama *model, const char *path)
-{
-    for (size_t i = 0; i < llama_parameter_count(&model->config); i++) {
-        LlamaParameter p = llama_parameter(model, i);
-        float *values = read_tensor(path, p.name, p.rows ? p.rows : 1, p.cols);
-        upload(*p.tensor, values);
-        free(values);
-    }
-}
-
-static Reference *reference_open(bool tied)
-{
-    Reference *ref = calloc(1, sizeof *ref);
-    assert_non_null(ref);
-    snprintf(ref->path, sizeof ref->path, "%s/tests/reference/soft_%s.safetensors", TEST_ROOT,
-             tied ? "tied" : "untied");
-    LlamaConfig config = small_config();
-    config.vocab_size = VOCAB;
-    config.tied = tied;
-    Error err;
-    if (!llama_make(&ref->model, device, &config, &err)) fail_msg("%s", err.text);
-    load_parameters(&ref->model, ref->path);
-    float *tokens = read_tensor(ref->path, "tokens", ROWS, 1);
-    float *targets = read_tensor(ref->path, "targets", ROWS, 1);
-    for (int i = 0; i < ROWS; i++) {
-        ref->tokens[i] = (uint32_t)tokens[i];
-        ref->targets[i] = (int)targets[i];
-        ref->supervised += ref->targets[i] >= 0;
-    }
-    free(tokens);
-    free(targets);
-    return ref;
-}
-
-static void reference_close(Reference *ref)
-{
-    llama_free(&ref->model);
-    free(ref);
-}
-
-// Sequences first .. last - 1 with the reference's own supervised rows, which are no suffixes.
-static void fill_batch(Batch *batch, const Reference *ref, uint32_t first, uint32_t last)
-{
-    uint32_t row = 0, tokens[ROWS + 1] = {0};
-    for (uint32_t s = 0; s < first; s++) row += LENGTHS[s];
-    batch_begin(batch);
-    for (uint32_t s = first; s < last; row += LENGTHS[s++]) {
-        uint32_t length = LENGTHS[s] + 1, begin = batch->used;
-        memcpy(tokens, ref->tokens + row, LENGTHS[s] * sizeof *tokens);
-        assert_true(batch_add(batch, tokens, length, length));
-        uint32_t *index = tensor_host(batch->index), *targets = tensor_host(batch->targets);
-        for (uint32_t i = 0; i < LENGTHS[s]; i++) {
-            if (ref->targets[row + i] < 0) continue;
-            index[batch->supervised] = begin + i;
-            targets[batch->supervised++] = (uint32_t)ref->targets[row + i];
-        }
-    }
-    batch_end(batch);
 }
 
 static Step *open_step(Llama *model, const uint32_t *exits, uint32_t count, uint32_t capacity,
@@ -115,60 +42,35 @@ static void run_step(Step *step, const double *weights)
 // The gradient of the mean over exits of the mean over rows, in micro-batches that end there.
 static Step *run_reference(Reference *ref, const uint32_t *ends, size_t count)
 {
-    Step *step = open_step(&ref->model, DEPTHS, EXITS, ROWS, true);
-    double weights[EXITS];
+    Step *step = open_step(&ref->model, REFERENCE_DEPTHS, REFERENCE_EXITS, REFERENCE_ROWS, true);
+    double weights[REFERENCE_EXITS];
     Error err;
-    for (int e = 0; e < EXITS; e++) weights[e] = 1.0 / ((double)ref->supervised * EXITS);
+    for (int e = 0; e < REFERENCE_EXITS; e++)
+        weights[e] = 1.0 / ((double)ref->supervised * REFERENCE_EXITS);
     assert_true(step_zero_gradients(step, &err));
     for (size_t i = 0; i < count; i++) {
-        fill_batch(step_batch(step), ref, i ? ends[i - 1] : 0, ends[i]);
+        reference_fill(step_batch(step), ref, i ? ends[i - 1] : 0, ends[i]);
         run_step(step, weights);
     }
     return step;
 }
 
-// The norm of the difference is at most 1e-4 of the reference's.
-static void check_gradient(const Reference *ref, LlamaParameter p)
-{
-    char name[128];
-    snprintf(name, sizeof name, "grad.%s", p.name);
-    uint32_t rows = p.rows ? p.rows : 1;
-    float *expected = read_tensor(ref->path, name, rows, p.cols), *found = download(*p.tensor);
-    double norm = 0, difference = 0;
-    for (size_t i = 0; i < (size_t)rows * p.cols; i++) {
-        norm += (double)expected[i] * expected[i];
-        difference += pow((double)found[i] - expected[i], 2);
-    }
-    assert_true(norm > 0);
-    if (!(sqrt(difference / norm) <= 1e-4))
-        fail_msg("%s: relative error %.2e", name, sqrt(difference / norm));
-    free(expected);
-    free(found);
-}
-
-static void check_gradients(const Reference *ref, Step *step)
-{
-    Llama *gradients = step_gradients(step);
-    for (size_t i = 0; i < llama_parameter_count(&gradients->config); i++)
-        check_gradient(ref, llama_parameter(gradients, i));
-}
-
 // Loss of each exit, and for each row whether its target is the largest logit.
 static void check_losses(const Reference *ref, const Step *step)
 {
-    float *expected = read_tensor(ref->path, "loss_per_exit", EXITS, 1);
-    for (uint32_t e = 0; e < EXITS; e++) {
+    float *expected = read_tensor(ref->path, "loss_per_exit", REFERENCE_EXITS, 1);
+    for (uint32_t e = 0; e < REFERENCE_EXITS; e++) {
         char name[32];
-        snprintf(name, sizeof name, "logits.%u", DEPTHS[e]);
-        float *logits = read_tensor(ref->path, name, ROWS, VOCAB);
+        snprintf(name, sizeof name, "logits.%u", REFERENCE_DEPTHS[e]);
+        float *logits = read_tensor(ref->path, name, REFERENCE_ROWS, REFERENCE_VOCAB);
         const float *losses = step_losses(step, e);
         double sum = 0;
         uint32_t at = 0;
-        for (uint32_t r = 0; r < ROWS; r++) {
+        for (uint32_t r = 0; r < REFERENCE_ROWS; r++) {
             if (ref->targets[r] < 0) continue;
             uint32_t best = 0;
-            for (uint32_t v = 1; v < VOCAB; v++)
-                if (logits[r * VOCAB + v] > logits[r * VOCAB + best]) best = v;
+            for (uint32_t v = 1; v < REFERENCE_VOCAB; v++)
+                if (logits[r * REFERENCE_VOCAB + v] > logits[r * REFERENCE_VOCAB + best]) best = v;
             assert_true(losses[2 * at + 1] == (best == (uint32_t)ref->targets[r] ? 1.0f : 0.0f));
             sum += losses[2 * at++];
         }
@@ -181,9 +83,9 @@ static void check_losses(const Reference *ref, const Step *step)
 static void check_reference(bool tied)
 {
     Reference *ref = reference_open(tied);
-    Step *step = run_reference(ref, (const uint32_t[]){SEQUENCES}, 1);
+    Step *step = run_reference(ref, (const uint32_t[]){REFERENCE_SEQUENCES}, 1);
     check_losses(ref, step);
-    check_gradients(ref, step);
+    reference_check_all(ref, step);
     step_close(step);
     reference_close(ref);
 }
@@ -205,11 +107,11 @@ static void gradients_in_micro_batches(void **state)
     (void)state;
     for (int tied = 0; tied < 2; tied++) {
         Reference *ref = reference_open(tied);
-        Step *step = run_reference(ref, (const uint32_t[]){1, SEQUENCES}, 2);
-        check_gradients(ref, step);
+        Step *step = run_reference(ref, (const uint32_t[]){1, REFERENCE_SEQUENCES}, 2);
+        reference_check_all(ref, step);
         step_close(step);
         step = run_reference(ref, (const uint32_t[]){1, 2, 3}, 3);
-        check_gradients(ref, step);
+        reference_check_all(ref, step);
         step_close(step);
         reference_close(ref);
     }
@@ -220,8 +122,8 @@ static void gradients_are_set_to_zero(void **state)
 {
     (void)state;
     Reference *ref = reference_open(true);
-    Step *step = run_reference(ref, (const uint32_t[]){SEQUENCES}, 1);
-    const double weights[EXITS] = {1, 2, 3};
+    Step *step = run_reference(ref, (const uint32_t[]){REFERENCE_SEQUENCES}, 1);
+    const double weights[REFERENCE_EXITS] = {1, 2, 3};
     Error err;
     Tensor gradient = step_gradients(step)->blocks[0].q;
     assert_true(step_zero_gradients(step, &err));
@@ -247,20 +149,20 @@ static void exits_reach_their_blocks(void **state)
 {
     (void)state;
     Reference *ref = reference_open(true);
-    Step *step = open_step(&ref->model, DEPTHS, EXITS, ROWS, true);
+    Step *step = open_step(&ref->model, REFERENCE_DEPTHS, REFERENCE_EXITS, REFERENCE_ROWS, true);
     Error err;
-    fill_batch(step_batch(step), ref, 0, SEQUENCES);
-    for (int e = 0; e < EXITS; e++) {
-        double weights[EXITS] = {0};
+    reference_fill(step_batch(step), ref, 0, REFERENCE_SEQUENCES);
+    for (int e = 0; e < REFERENCE_EXITS; e++) {
+        double weights[REFERENCE_EXITS] = {0};
         weights[e] = 1;
         assert_true(step_zero_gradients(step, &err));
         run_step(step, weights);
-        for (uint32_t l = 0; l < BLOCKS; l++) {
+        for (uint32_t l = 0; l < REFERENCE_BLOCKS; l++) {
             Tensor gradient = step_gradients(step)->blocks[l].down;
             float *values = download(gradient), most = 0;
             for (size_t i = 0; i < tensor_bytes(gradient) / sizeof *values; i++)
                 most = fmaxf(most, fabsf(values[i]));
-            assert_true((most > 0) == (l < DEPTHS[e]));
+            assert_true((most > 0) == (l < REFERENCE_DEPTHS[e]));
             free(values);
         }
     }
@@ -276,17 +178,18 @@ static void session_logits(void **state)
         Reference *ref = reference_open(tied);
         Error err;
         Session *session = session_open(&ref->model, 0, &err);
-        float logits[ROWS * VOCAB];
-        for (uint32_t e = 0; e < EXITS; e++) {
+        float logits[REFERENCE_ROWS * REFERENCE_VOCAB];
+        for (uint32_t e = 0; e < REFERENCE_EXITS; e++) {
             char name[32];
-            snprintf(name, sizeof name, "logits.%u", DEPTHS[e]);
-            float *expected = read_tensor(ref->path, name, ROWS, VOCAB);
-            for (uint32_t s = 0, row = 0; s < SEQUENCES; row += LENGTHS[s++]) {
+            snprintf(name, sizeof name, "logits.%u", REFERENCE_DEPTHS[e]);
+            float *expected = read_tensor(ref->path, name, REFERENCE_ROWS, REFERENCE_VOCAB);
+            for (uint32_t s = 0, row = 0; s < REFERENCE_SEQUENCES; row += REFERENCE_LENGTHS[s++]) {
                 session_reset(session);
-                assert_true(session_feed(session, ref->tokens + row, LENGTHS[s], DEPTHS[e],
-                                         LENGTHS[s], logits + row * VOCAB, &err));
+                assert_true(session_feed(session, ref->tokens + row, REFERENCE_LENGTHS[s],
+                                         REFERENCE_DEPTHS[e], REFERENCE_LENGTHS[s],
+                                         logits + row * REFERENCE_VOCAB, &err));
             }
-            for (int i = 0; i < ROWS * VOCAB; i++)
+            for (int i = 0; i < REFERENCE_ROWS * REFERENCE_VOCAB; i++)
                 assert_true(fabsf(logits[i] - expected[i]) <= 2e-5f);
             free(expected);
         }

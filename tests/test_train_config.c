@@ -13,25 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static TestPath folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(&folder);
-    return 0;
-}
-
 static bool load(TrainConfig *config, const char *text, const char *set, Error *err)
 {
-    TestPath path = test_write_text(&folder, "train.json", text);
+    TestPath path = test_write_text(&own_folder, "train.json", text);
     *err = (Error){""};
     return train_config_load(config, path.text, &set, set != NULL, err);
 }
@@ -62,7 +46,10 @@ static void defaults(void **state)
     (void)state;
     TrainConfig c = loaded(SOFT, NULL);
     assert_string_equal(c.model, "m");
-    assert_string_equal(c.data, "d");
+    assert_int_equal(c.data.count, 1);
+    assert_string_equal(c.data.files[0].path, "d");
+    assert_true(c.data.files[0].weight == 0);
+    assert_null(c.separator);
     assert_string_equal(c.out, "o");
     assert_null(c.tokenizer);
     assert_null(c.valid);
@@ -143,6 +130,40 @@ static void init_in_place_of_a_model(void **state)
                   "train.json");
 }
 
+static void several_files(void **state)
+{
+    (void)state;
+    TrainConfig c = loaded(SOFT, "data=[{\"path\":\"a.json\",\"weight\":0.5},\"b.txt\","
+                                 "{\"path\":\"c\",\"weight\":null}]");
+    assert_int_equal(c.data.count, 3);
+    assert_string_equal(c.data.files[0].path, "a.json");
+    assert_string_equal(c.data.files[1].path, "b.txt");
+    assert_string_equal(c.data.files[2].path, "c");
+    assert_true(c.data.files[0].weight == 0.5);
+    assert_true(c.data.files[1].weight == 0 && c.data.files[2].weight == 0);
+    train_config_free(&c);
+    c = loaded(SOFT, "document_separator=---");
+    assert_string_equal(c.separator, "---");
+    train_config_free(&c);
+    static const char *const bad[][2] = {
+        {"data=7", "train.json: key 'data' must be a path or a list"},
+        {"data={\"path\":\"a\"}", "key 'data' must be a path or a list"},
+        {"data=\"\"", "key 'data' is an empty path"},
+        {"data=[]", "key 'data' lists 0 files, expected 1 to 64"},
+        {"data=[\"a\",7]", "key 'data', entry 2 must be a path or an object"},
+        {"data=[\"\"]", "key 'data', entry 1 is an empty path"},
+        {"data=[{}]", "key 'data', entry 1: key 'path' is missing"},
+        {"data=[{\"path\":7}]", "key 'data', entry 1: key 'path' must be a string"},
+        {"data=[{\"path\":\"a\",\"weight\":0}]", "entry 1: key 'weight' is 0"},
+        {"data=[{\"path\":\"a\",\"weight\":-1}]", "entry 1: key 'weight' is -1"},
+        {"data=[{\"path\":\"a\",\"weight\":\"1\"}]", "key 'weight' must be a number"},
+        {"data=[{\"path\":\"a\",\"wieght\":1}]", "entry 1: unknown key 'wieght'"},
+        {"document_separator=7", "key 'document_separator'"},
+        {"document_separator=\"\"", "key 'document_separator' is empty"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) check_refused(SOFT, bad[i][0], bad[i][1]);
+}
+
 // Every number beyond each of its ends, and at the ends.
 static void ranges(void **state)
 {
@@ -217,7 +238,7 @@ static void what_belongs_together(void **state)
     check_refused("{" LEAST "}", NULL, "method 'soft' needs 'exits', such as [2,4,6]");
     check_refused("{" LEAST ",\"exits\":[]}", NULL, "method 'soft' needs 'exits'");
     check_refused("{" LEAST ",\"method\":\"sft\",\"exits\":[4]}", NULL,
-                  "'exits' belongs to method 'soft', not to 'sft'");
+                  "'exits' belongs to the methods 'soft' and 'ict'");
     check_refused("{" LEAST ",\"exits\":[2,4,3]}", NULL, "exits must ascend: 4 stands before 3");
     check_refused("{" LEAST ",\"exits\":[2,2]}", NULL, "exits must ascend: 2 stands before 2");
 }
@@ -233,7 +254,7 @@ static void unknown_keys_and_bad_files(void **state)
     check_refused("{" LEAST ",\"out\":\"p\"}", NULL, "out");
     TrainConfig config;
     Error err;
-    TestPath none = test_path(folder.text, "none.json");
+    TestPath none = test_path(own_folder.text, "none.json");
     assert_false(train_config_load(&config, none.text, NULL, 0, &err));
     assert_error(err, "none.json");
 }
@@ -273,7 +294,7 @@ static void later_sets_win(void **state)
 {
     (void)state;
     const char *const both[] = {"steps=3", "method=sft", "exits=null", "steps=4"};
-    TestPath path = test_write_text(&folder, "train.json", SOFT);
+    TestPath path = test_write_text(&own_folder, "train.json", SOFT);
     TrainConfig c;
     Error err;
     if (!train_config_load(&c, path.text, both, 4, &err)) fail_msg("%s", err.text);
@@ -342,14 +363,13 @@ static void learning_rates(void **state)
     check_rate(&c, 1, 0.8);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(defaults),
         TEST(every_key),
         TEST(init_in_place_of_a_model),
+        TEST(several_files),
         TEST(ranges),
         TEST(what_belongs_together),
         TEST(unknown_keys_and_bad_files),

@@ -69,7 +69,11 @@ static void examples_are_whole_texts(void **state)
         const Example *e = &set.examples[i];
         assert_int_equal(e->length, whole.count);
         assert_int_equal(e->prompt, part.count);
-        assert_int_equal(e->first, i ? e[-1].first + e[-1].length : 0);
+        const uint8_t *marks = dataset_marks(&set, e);
+        assert_int_equal(marks[0], MARK_BEGIN);
+        for (uint32_t t = 1; t < e->length; t++)
+            assert_int_equal(marks[t], t >= part.count ? MARK_LOSS : 0);
+        assert_int_equal(e->sequences, 1);
         assert_memory_equal(set.tokens + e->first, whole.ids, whole.count * sizeof *whole.ids);
         assert_int_equal(set.tokens[e->first], 1);
         assert_int_equal(set.tokens[e->first + e->length - 1], 2);
@@ -193,6 +197,55 @@ static void batches_lie_end_to_end(void **state)
     batch_free(&batch);
 }
 
+static Dataset load_documents(const char *name, const char *text, uint32_t context)
+{
+    Tokenizer *words = words_tokenizer();
+    Dataset set = load_set(test_write_text(&own_folder, name, text).text, words, context);
+    tokenizer_free(words);
+    return set;
+}
+
+static void check_same_words(Tensor a, Tensor b, size_t count)
+{
+    assert_memory_equal(tensor_host(a), tensor_host(b), count * 4);
+}
+
+// A pack of documents is laid out as if each came alone.
+static void packs_are_sequences(void **state)
+{
+    (void)state;
+    Dataset set = load_documents("a.txt", "a task\n<|endoftext|>\nBelow\n<|endoftext|>\nthe", 100);
+    assert_int_equal(set.count, 1);
+    const Example *pack = set.examples;
+    const uint32_t *tokens = set.tokens + pack->first;
+    assert_int_equal(pack->sequences, 3);
+    Batch whole, parts;
+    Error err;
+    assert_true(batch_make(&whole, device, example_rows(pack), &err));
+    assert_true(batch_make(&parts, device, example_rows(pack), &err));
+    batch_begin(&whole);
+    assert_true(batch_add_example(&whole, &set, pack));
+    assert_false(batch_add_example(&whole, &set, pack)); // full
+    batch_end(&whole);
+    batch_begin(&parts);
+    for (uint32_t begin = 0, end; begin < pack->length; begin = end) {
+        for (end = begin + 1; end < pack->length && tokens[end] != 1;) end++;
+        assert_true(batch_add(&parts, tokens + begin, end - begin, 1));
+    }
+    batch_end(&parts);
+    assert_int_equal(whole.used, example_rows(pack));
+    assert_int_equal(whole.used, parts.used);
+    assert_int_equal(whole.supervised, parts.supervised);
+    assert_int_equal(whole.supervised, pack->supervised);
+    check_same_words(whole.tokens, parts.tokens, whole.used);
+    check_same_words(whole.row_table, parts.row_table, (size_t)ROW_WORDS * whole.used);
+    check_same_words(whole.index, parts.index, whole.supervised);
+    check_same_words(whole.targets, parts.targets, whole.supervised);
+    batch_free(&whole);
+    batch_free(&parts);
+    dataset_free(&set);
+}
+
 // ---- evaluation --------------------------------------------------------------------------------
 
 typedef struct {
@@ -313,6 +366,83 @@ static void evaluation_in_several_batches(void **state)
     tokenizer_free(words);
 }
 
+// Two answers in each record, made of what the model says itself; then one token is another.
+enum { TURNS_LENGTH = 12, TURNS_COUNT = 4 };
+
+static void make_turns(uint32_t *tokens, uint8_t *marks, Session *session)
+{
+    uint32_t vocab = session_vocab(session);
+    float *logits = malloc(vocab * sizeof *logits);
+    Error err;
+    for (uint32_t t = 0; t < TURNS_LENGTH; t++) {
+        bool answer = (t >= 3 && t < 6) || t >= 9;
+        marks[t] = answer ? MARK_LOSS : t ? 0 : MARK_BEGIN;
+        tokens[t] = answer ? argmax(logits, vocab) : t ? 300 + 7 * t : 1;
+        session_reset(session);
+        assert_true(session_feed(session, tokens, t + 1, 4, 1, logits, &err));
+    }
+    free(logits);
+}
+
+static void every_answer_must_be_right(void **state)
+{
+    (void)state;
+    enum { WORDS = TURNS_LENGTH + TURNS_LENGTH / 4 };
+    static const uint32_t wrong[TURNS_COUNT] = {0, 4, 9, 11}; // 0: none
+    Error err;
+    TestPath folder = small_model(&own_folder, "m", 21);
+    Llama model = load_model(folder.text);
+    Session *session = session_open(&model, 0, &err);
+    uint32_t words[TURNS_COUNT * WORDS];
+    Example examples[TURNS_COUNT] = {{0}};
+    Dataset set = {.tokens = words, .examples = examples, .longest = TURNS_LENGTH};
+    for (uint32_t i = 0; i < TURNS_COUNT; i++) {
+        uint32_t *tokens = words + i * WORDS;
+        make_turns(tokens, (uint8_t *)(tokens + TURNS_LENGTH), session);
+        if (wrong[i]) tokens[wrong[i]] ^= 1;
+        examples[i] = (Example){.first = i * WORDS,
+                                .length = TURNS_LENGTH,
+                                .sequences = 1,
+                                .supervised = 6,
+                                .prompt = 3};
+        set.count = i + 1;
+        DepthScore score;
+        assert_true(evaluate(&model, &set, (const uint32_t[]){4}, 1, &score, NULL, NULL, &err));
+        assert_true(score.exact_match == 1.0 / (i + 1)); // the first one only
+    }
+    session_close(session);
+    llama_free(&model);
+}
+
+// The loss of documents in one pack is that of each by itself.
+static void packs_do_not_leak(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"Write a response", "the task", "that describes a request"};
+    TestPath folder = small_model(&own_folder, "m", 21);
+    Llama model = load_model(folder.text);
+    const uint32_t depths[] = {1, 4};
+    DepthScore scores[2];
+    double sums[2] = {0}, tokens = 0;
+    char all[200] = "";
+    Error err;
+    for (int i = 0; i < 3; i++) {
+        strcat(strcat(all, texts[i]), "\n<|endoftext|>\n");
+        Dataset one = load_documents("one.txt", texts[i], 160);
+        assert_true(evaluate(&model, &one, depths, 2, scores, NULL, NULL, &err));
+        for (int d = 0; d < 2; d++) sums[d] += scores[d].loss * one.examples[0].supervised;
+        tokens += one.examples[0].supervised;
+        dataset_free(&one);
+    }
+    Dataset set = load_documents("all.txt", all, 160);
+    assert_int_equal(set.count, 1);
+    assert_true(evaluate(&model, &set, depths, 2, scores, NULL, NULL, &err));
+    for (int d = 0; d < 2; d++)
+        assert_true(fabs(scores[d].loss - sums[d] / tokens) <= 1e-6 * scores[d].loss);
+    dataset_free(&set);
+    llama_free(&model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,8 +450,11 @@ int main(void)
         TEST(contexts_cut),
         TEST(refuses_bad_files),
         TEST(batches_lie_end_to_end),
+        TEST(packs_are_sequences),
         TEST(evaluation_is_what_sessions_say),
         TEST(evaluation_in_several_batches),
+        TEST(every_answer_must_be_right),
+        TEST(packs_do_not_leak),
         cmocka_unit_test(no_validation_messages),
     };
     return cmocka_run_group_tests(tests, device_open, device_close);

@@ -37,7 +37,9 @@ typedef struct {
     uint64_t validated[MOST_STEPS]; // (valid_count) steps
     size_t valid_count;
     DepthScore scores[CONFIG_MAX_EXITS]; // of the last validation
-    uint64_t stop_at;                    // the step after which the run is told to stop; 0: never
+    bool resume;
+    uint64_t first;   // steps that were done before this run
+    uint64_t stop_at; // the step after which the run is told to stop; 0: never
     volatile sig_atomic_t stop;
 } Told;
 
@@ -46,8 +48,17 @@ static void on_step(void *user, const StepReport *report)
     Told *told = user;
     assert_true(told->stepped < MOST_STEPS);
     told->reports[told->stepped++] = *report;
-    assert_int_equal(report->step, told->stepped);
+    assert_int_equal(report->step, told->first + told->stepped);
+    assert_int_equal(report->done_here, told->stepped);
     if (report->step == told->stop_at) told->stop = 1;
+}
+
+static bool on_begin(void *user, uint64_t step, Error *err)
+{
+    (void)err;
+    Told *told = user;
+    told->first = step;
+    return true;
 }
 
 static void on_valid(void *user, uint64_t step, const DepthScore *scores, uint32_t count)
@@ -75,8 +86,12 @@ static bool run_config(Told *told, const char *out, const char *rest, Error *err
     TestPath path = test_write_text(&own_folder, "train.json", text);
     TrainConfig config;
     if (!train_config_load(&config, path.text, NULL, 0, err)) return false;
-    const TrainEvents events = {
-        .user = told, .stepped = on_step, .validated = on_valid, .saved = on_saved};
+    const TrainEvents events = {.user = told,
+                                .begin = on_begin,
+                                .stepped = on_step,
+                                .validated = on_valid,
+                                .saved = on_saved};
+    config.resume = told->resume;
     bool ok = train(&config, device, &events, &told->stop, err);
     train_config_free(&config);
     return ok;
@@ -489,8 +504,9 @@ static void saves_and_validates_on_time(void **state)
     assert_int_equal(told->scores[0].depth, 2);
     assert_int_equal(told->scores[1].depth, 4);
     free(told);
-    // Five files: config, weights, tokenizer and the two small ones; nothing half-written.
-    assert_int_equal(test_folder_count(test_path(own_folder.text, "out").text), 5);
+    // Config, weights, tokenizer, the two small ones and the checkpoints; nothing half-written.
+    assert_int_equal(test_folder_count(test_path(own_folder.text, "out").text), 6);
+    assert_int_equal(test_folder_count(out_file("out", "checkpoints").text), 2);
 }
 
 // A stopped run saves the step at hand: what a run of that many steps at these rates would have.

@@ -42,7 +42,7 @@ static double time_step(Step *step, const Dataset *set, size_t *next, const Opti
     batch_begin(batch);
     for (uint64_t i = 0; i < o->batch; i++) {
         const Example *example = &set->examples[(*next)++ % set->count];
-        batch_add(batch, set->tokens + example->first, example->length, example->prompt);
+        batch_add_example(batch, set, example);
     }
     batch_end(batch);
     double weights[CONFIG_MAX_EXITS], norm, began = now();

@@ -11,10 +11,12 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 // Each takes its arguments with argv[0] the subcommand's name, and returns an exit status.
 int cmd_train(int argc, char **argv);
+int cmd_plan(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
+int cmd_export(int argc, char **argv);
 
 // Prints "strata: message" on standard error; returns the status for it.
 int cli_fail(const Error *err);

@@ -20,9 +20,9 @@ static void print(size_t i, const GpuInfo *info)
     printf("%zu: %s (%s)%s\n", i, info->name, info->kind, info->chosen ? "  <- chosen" : "");
     printf("   driver     %s, Vulkan %s\n", info->driver, info->vulkan);
     printf("   memory     %.2f GiB device-local, %.2f GiB host-visible; one allocation %.2f GiB, "
-           "one binding %.3f GiB\n",
+           "one binding %.3f GiB, one texel view %.3f GiB\n",
            gib(info->local_bytes), gib(info->host_bytes), gib(info->allocation_bytes),
-           gib(info->binding_bytes));
+           gib(info->binding_bytes), gib(info->texel_bytes));
     printf("   compute    subgroup %u, workgroup %u invocations, %u KiB shared, %u storage "
            "buffers\n",
            info->subgroup_size, info->group_lanes, info->shared_bytes / 1024, info->bindings);

@@ -9,19 +9,23 @@
 
 typedef struct {
     const char *folder, *data, *depths, *device;
-    bool json;
+    bool json, shared_head;
 } Options;
 
-static const char USAGE[] = "strata eval MODEL --data FILE.json [--depths 2,3,5|exits|all] [--json]"
-                            " [--device N|NAME]";
+static const char USAGE[] =
+    "strata eval MODEL --data FILE.json [--depths 2,3,5|exits|all] [--shared-head] [--json]"
+    " [--device N|NAME]";
 
 // -1: go on; else the status to end with.
 static int parse(Options *o, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"data", required_argument, NULL, 'd'}, {"depths", required_argument, NULL, 'n'},
-        {"json", no_argument, NULL, 'j'},       {"device", required_argument, NULL, 'D'},
-        {"help", no_argument, NULL, 'h'},       {0}};
+    static const struct option options[] = {{"data", required_argument, NULL, 'd'},
+                                            {"depths", required_argument, NULL, 'n'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"device", required_argument, NULL, 'D'},
+                                            {"shared-head", no_argument, NULL, 's'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     *o = (Options){.depths = "exits"};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
@@ -30,6 +34,9 @@ static int parse(Options *o, int argc, char **argv)
             break;
         case 'n':
             o->depths = optarg;
+            break;
+        case 's':
+            o->shared_head = true;
             break;
         case 'j':
             o->json = true;
@@ -109,6 +116,7 @@ int cmd_eval(int argc, char **argv)
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
     if (!cli_load(&loaded, options.folder, options.device, &err)) return cli_fail(&err);
+    if (options.shared_head) llama_share_exits(&loaded.model);
     bool ok = run(&options, &loaded, &err);
     cli_unload(&loaded);
     return ok ? EXIT_OK : cli_fail(&err);

@@ -15,12 +15,12 @@ enum { PROMPT_LIMIT = 1 << 26 };
 typedef struct {
     const char *folder, *depth, *prompt, *prompt_file, *device;
     uint64_t max_tokens;
-    bool alpaca, json;
+    bool alpaca, json, shared_head;
 } Options;
 
 static const char USAGE[] =
     "strata generate MODEL [--depth N|all] --prompt TEXT|--prompt-file FILE|-"
-    " [--max-tokens N] [--alpaca] [--json] [--device N|NAME]";
+    " [--max-tokens N] [--alpaca] [--shared-head] [--json] [--device N|NAME]";
 
 // -1: go on; else the status to end with.
 static int parse(Options *o, int argc, char **argv)
@@ -31,6 +31,7 @@ static int parse(Options *o, int argc, char **argv)
                                             {"max-tokens", required_argument, NULL, 'n'},
                                             {"alpaca", no_argument, NULL, 'a'},
                                             {"json", no_argument, NULL, 'j'},
+                                            {"shared-head", no_argument, NULL, 's'},
                                             {"device", required_argument, NULL, 'D'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
@@ -48,6 +49,9 @@ static int parse(Options *o, int argc, char **argv)
             break;
         case 'a':
             o->alpaca = true;
+            break;
+        case 's':
+            o->shared_head = true;
             break;
         case 'j':
             o->json = true;
@@ -208,6 +212,7 @@ int cmd_generate(int argc, char **argv)
     char *text = read_prompt(&options, &err);
     bool ok = text && cli_load(&loaded, options.folder, options.device, &err);
     if (ok) {
+        if (options.shared_head) llama_share_exits(&loaded.model);
         ok = run(&options, &loaded, text, &err);
         cli_unload(&loaded);
     }

@@ -2,11 +2,13 @@
 // itself; otherwise plain lines.
 #include "cli.h"
 #include "train/metrics.h"
+#include "train/progress.h"
+#include "train/tensorboard.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t stop;
@@ -21,15 +23,17 @@ static void on_signal(int number)
 typedef struct {
     const char *out;
     FILE *metrics;
+    Tensorboard *board;
     bool terminal;
     double printed; // elapsed seconds when the last plain line was printed
 } Display;
 
-static bool on_begin(void *user, Error *err)
+static bool on_begin(void *user, uint64_t step, Error *err)
 {
     Display *display = user;
-    display->metrics = metrics_open(display->out, err);
-    return display->metrics != NULL;
+    display->metrics = metrics_open(display->out, step, err);
+    if (display->metrics) display->board = tensorboard_open(display->out, err);
+    return display->board != NULL;
 }
 
 static void show_note(void *user, const char *line)
@@ -38,62 +42,40 @@ static void show_note(void *user, const char *line)
     fprintf(stderr, "%s\n", line);
 }
 
-static void show_time(double seconds)
+// Columns of the terminal; 80 where it does not say.
+static unsigned terminal_width(void)
 {
-    long s = (long)(seconds + 0.5);
-    if (s >= 3600)
-        fprintf(stderr, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-    else
-        fprintf(stderr, "%ld:%02ld", s / 60, s % 60);
-}
-
-static void show_bar(const StepReport *r)
-{
-    enum { WIDTH = 20 };
-    int full = (int)(r->step * WIDTH / r->steps);
-    fprintf(stderr, "[");
-    for (int i = 0; i < WIDTH; i++) fputc(i < full ? '#' : '.', stderr);
-    fprintf(stderr, "] ");
-}
-
-// What matters most comes first: a narrow terminal shows the beginning.
-static void show_step(const StepReport *r)
-{
-    fprintf(stderr, "step %llu/%llu  left ", (unsigned long long)r->step,
-            (unsigned long long)r->steps);
-    show_time(r->elapsed / (double)r->step * (double)(r->steps - r->step));
-    fprintf(stderr, "  loss %.4f (", r->loss);
-    for (uint32_t e = 0; e < r->exit_count; e++)
-        fprintf(stderr, "%s%u: %.3f", e ? "  " : "", r->exits[e], r->losses[e]);
-    fprintf(stderr, ")  %.0f tokens/s  norm %.3f  rate %.2e", (double)r->tokens / r->seconds,
-            r->norm, r->rate);
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
 }
 
 static void on_step(void *user, const StepReport *report)
 {
     Display *display = user;
     metrics_step(display->metrics, report);
+    tensorboard_step(display->board, report);
+    char line[PROGRESS_BYTES];
     if (display->terminal) {
-        fprintf(stderr, "\r\033[K\033[?7l"); // one line, cut at the edge and not wrapped
-        show_bar(report);
-        show_step(report);
-        fprintf(stderr, "\033[?7h");
+        progress_bar(line, report, terminal_width());
+        // Not wrapped: the terminal may have become narrower.
+        fprintf(stderr, "\r\033[K\033[?7l%s\033[?7h", line);
         if (report->step == report->steps) fputc('\n', stderr);
         return;
     }
     // Plain lines: the first, the last, and one every five seconds.
-    if (report->step > 1 && report->step < report->steps &&
+    if (report->done_here > 1 && report->step < report->steps &&
         report->elapsed - display->printed < 5.0)
         return;
     display->printed = report->elapsed;
-    show_step(report);
-    fputc('\n', stderr);
+    progress_line(line, report);
+    fprintf(stderr, "%s\n", line);
 }
 
 static void on_valid(void *user, uint64_t step, const DepthScore *scores, uint32_t count)
 {
     Display *display = user;
     metrics_valid(display->metrics, step, scores, count);
+    tensorboard_valid(display->board, step, scores, count);
     fprintf(stderr, "%svalidation at step %llu:", display->terminal ? "\n" : "",
             (unsigned long long)step);
     for (uint32_t i = 0; i < count; i++)
@@ -119,23 +101,29 @@ static bool run(TrainConfig *config, const char *device, Error *err)
     bool ok = gpu && train(config, gpu, &events, &stop, err);
     gpu_close(gpu);
     if (display.metrics) fclose(display.metrics);
+    tensorboard_close(display.board);
     return ok;
 }
 
 int cmd_train(int argc, char **argv)
 {
-    static const char usage[] = "strata train CONFIG.json [--set key=value]... [--device N|NAME]";
+    static const char usage[] = "strata train CONFIG.json [--set key=value]... [--resume]"
+                                " [--device N|NAME]";
     static const struct option options[] = {{"set", required_argument, NULL, 's'},
+                                            {"resume", no_argument, NULL, 'r'},
                                             {"device", required_argument, NULL, 'D'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     const char *device = NULL;
+    bool resume = false;
     const char **sets = calloc((size_t)argc, sizeof(const char *));
     size_t set_count = 0;
     int status = -1;
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (option == 's' && sets)
             sets[set_count++] = optarg;
+        else if (option == 'r')
+            resume = true;
         else if (option == 'D')
             device = optarg;
         else if (option == 'h')
@@ -149,8 +137,9 @@ int cmd_train(int argc, char **argv)
     TrainConfig config = {0};
     Error err;
     if (status == -1) {
-        bool ok = train_config_load(&config, argv[optind], sets, set_count, &err) &&
-                  run(&config, device, &err);
+        bool ok = train_config_load(&config, argv[optind], sets, set_count, &err);
+        config.resume = resume;
+        ok = ok && run(&config, device, &err);
         status = ok ? EXIT_OK : cli_fail(&err);
         train_config_free(&config);
     }

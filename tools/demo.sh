@@ -15,7 +15,7 @@ cmake --build --preset release
 strata=build/release/strata
 "$strata" devices
 began=$SECONDS
-"$strata" train assets/demo.json "$@"
+"$strata" train assets/demo.json --resume "$@" # goes on with a run that was interrupted
 echo "SoFT took $((SECONDS - began)) s." >&2
 build/release/demo_report assets/base out/demo assets/tasks_valid.json
 echo

@@ -15,14 +15,20 @@ static bool copy_string(char **out, const char *text, const char *label, Error *
     return true;
 }
 
+bool alpaca_fields(const char **instruction, const char **input, const char **output,
+                   const cJSON *item, const char *label, Error *err)
+{
+    return json_string(instruction, item, "instruction", label, err) &&
+           json_string_or(input, item, "input", "", label, err) &&
+           json_string(output, item, "output", label, err);
+}
+
 // label is "FILE: record N".
 static bool read_record(AlpacaRecord *record, const cJSON *item, const char *label, Error *err)
 {
     const char *instruction, *input, *output;
     if (!cJSON_IsObject(item)) return error_set(err, "%s: is not an object", label);
-    return json_string(&instruction, item, "instruction", label, err) &&
-           json_string_or(&input, item, "input", "", label, err) &&
-           json_string(&output, item, "output", label, err) &&
+    return alpaca_fields(&instruction, &input, &output, item, label, err) &&
            copy_string(&record->instruction, instruction, label, err) &&
            copy_string(&record->input, input, label, err) &&
            copy_string(&record->output, output, label, err);

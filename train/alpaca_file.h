@@ -23,4 +23,9 @@ typedef struct {
 bool alpaca_file_load(AlpacaFile *file, const char *path, Error *err);
 void alpaca_file_free(AlpacaFile *file);
 
+// The same fields of one object, as pointers into it. label names the record in messages.
+struct cJSON;
+bool alpaca_fields(const char **instruction, const char **input, const char **output,
+                   const struct cJSON *item, const char *label, Error *err);
+
 #endif

@@ -44,10 +44,11 @@ void batch_begin(Batch *batch)
     batch->used = batch->supervised = 0;
 }
 
-bool batch_add(Batch *batch, const uint32_t *tokens, uint32_t length, uint32_t prompt)
+// One sequence. marks may be NULL: then all but the leading `prompt` tokens are targets.
+static void add_sequence(Batch *batch, const uint32_t *tokens, const uint8_t *marks,
+                         uint32_t length, uint32_t prompt)
 {
     uint32_t rows = length - 1, first = batch->used;
-    if (rows > batch->capacity - first) return false;
     uint32_t *inputs = tensor_host(batch->tokens), *table = tensor_host(batch->row_table);
     uint32_t *index = tensor_host(batch->index), *targets = tensor_host(batch->targets);
     for (uint32_t i = 0; i < rows; i++) {
@@ -57,11 +58,30 @@ bool batch_add(Batch *batch, const uint32_t *tokens, uint32_t length, uint32_t p
         words[ROW_FIRST_KEY] = first;
         words[ROW_LAST_KEY] = row + 1;
         words[ROW_UNTIL] = first + rows;
-        if (i + 1 < prompt) continue;
+        if (marks ? !(marks[i + 1] & MARK_LOSS) : i + 1 < prompt) continue;
         index[batch->supervised] = row;
         targets[batch->supervised++] = tokens[i + 1];
     }
     batch->used += rows;
+}
+
+bool batch_add(Batch *batch, const uint32_t *tokens, uint32_t length, uint32_t prompt)
+{
+    if (length - 1 > batch->capacity - batch->used) return false;
+    add_sequence(batch, tokens, NULL, length, prompt);
+    return true;
+}
+
+bool batch_add_example(Batch *batch, const Dataset *set, const Example *example)
+{
+    const uint32_t *tokens = set->tokens + example->first, length = example->length;
+    const uint8_t *marks = dataset_marks(set, example);
+    if (example_rows(example) > batch->capacity - batch->used) return false;
+    for (uint32_t begin = 0, end; begin < length; begin = end) {
+        end = begin + 1;
+        while (end < length && !(marks[end] & MARK_BEGIN)) end++;
+        add_sequence(batch, tokens + begin, marks + begin, end - begin, 1);
+    }
     return true;
 }
 

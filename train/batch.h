@@ -26,10 +26,11 @@ bool batch_make(Batch *batch, Gpu *gpu, uint32_t capacity, Error *err);
 void batch_free(Batch *batch);
 
 // Empties the batch / appends one sequence of `length` tokens, of which the leading `prompt` are no
-// targets (at least 1); false where its length - 1 rows do not fit any more. batch_end completes
-// the tables and sets the counts.
+// targets (at least 1), or the sequences of an example; false where the rows do not fit any more.
+// batch_end completes the tables and sets the counts.
 void batch_begin(Batch *batch);
 bool batch_add(Batch *batch, const uint32_t *tokens, uint32_t length, uint32_t prompt);
+bool batch_add_example(Batch *batch, const Dataset *set, const Example *example);
 void batch_end(Batch *batch);
 
 // The rows of each kind as ops take them.

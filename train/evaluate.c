@@ -33,9 +33,7 @@ static size_t fill(Batch *batch, const Dataset *set, size_t first)
 {
     batch_begin(batch);
     size_t i = first;
-    while (i < set->count && batch_add(batch, set->tokens + set->examples[i].first,
-                                       set->examples[i].length, set->examples[i].prompt))
-        i++;
+    while (i < set->count && batch_add_example(batch, set, &set->examples[i])) i++;
     batch_end(batch);
     return i;
 }
@@ -48,10 +46,15 @@ static void finish(DepthScore *score, const Sums *sums, const Dataset *set, uint
     score->exact_match = (double)sums->exact / (double)(set->count + set->dropped);
 }
 
+uint32_t evaluate_rows(uint32_t longest)
+{
+    return longest > ROWS ? longest : ROWS;
+}
+
 bool evaluate(Llama *model, const Dataset *set, const uint32_t *depths, uint32_t depth_count,
               DepthScore *scores, void (*progress)(void *user, size_t done), void *user, Error *err)
 {
-    uint32_t rows = set->longest > ROWS ? set->longest : ROWS;
+    uint32_t rows = evaluate_rows(set->longest);
     Step *step = step_open(model, depths, depth_count, rows, false, err);
     if (!step) return false;
     Sums sums[CONFIG_MAX_EXITS] = {{0}};

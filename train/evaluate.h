@@ -13,7 +13,8 @@ typedef struct {
     double token_accuracy; // share of supervised tokens that are the largest logit
     // Share of records whose output and EOS greedy decoding reproduces. Greedy decoding from the
     // prompt gives exactly those tokens where each is the largest logit behind its predecessors,
-    // which is what is counted; a record cut at the context does not count as reproduced.
+    // which is what is counted; a record cut at the context does not count as reproduced. Of a chat
+    // all answers must be right, each behind the true ones before it.
     double exact_match;
 } DepthScore;
 
@@ -22,6 +23,9 @@ typedef struct {
 bool evaluate(Llama *model, const Dataset *set, const uint32_t *depths, uint32_t depth_count,
               DepthScore *scores, void (*progress)(void *user, size_t done), void *user,
               Error *err);
+
+// Rows of a batch that is scored, where the longest record has so many tokens.
+uint32_t evaluate_rows(uint32_t longest);
 
 // {"depth","loss","perplexity","token_accuracy","exact_match"}; the caller owns it. NULL: no
 // memory.

@@ -7,11 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const KEYS[] = {
-    "model",  "tokenizer",     "init",     "data",       "valid",         "out",
-    "method", "exits",         "steps",    "batch_size", "grad_accum",    "context",
-    "seed",   "learning_rate", "schedule", "warmup",     "weight_decay",  "beta1",
-    "beta2",  "epsilon",       "clip",     "save_every", "validate_every"};
+static const char *const KEYS[] = {"model",        "tokenizer",      "init",
+                                   "data",         "valid",          "out",
+                                   "method",       "exits",          "steps",
+                                   "batch_size",   "grad_accum",     "context",
+                                   "seed",         "learning_rate",  "schedule",
+                                   "warmup",       "weight_decay",   "beta1",
+                                   "beta2",        "epsilon",        "clip",
+                                   "save_every",   "validate_every", "depth",
+                                   "exit_weights", "exit_scale",     "curriculum",
+                                   "rotation",     "layer_dropout",  "exit_norm",
+                                   "exit_head",    "distill",        "distill_temperature",
+                                   "recompute",    "keep_last",      "keep_best",
+                                   "max_skipped",  "spike_factor",   "document_separator"};
 
 static bool known(const char *key)
 {
@@ -62,18 +70,6 @@ static bool read_text(char **out, const cJSON *object, const char *key, const ch
     return true;
 }
 
-// One of two words.
-static bool read_choice(int *out, const cJSON *object, const char *key, const char *first,
-                        const char *second, const char *file, Error *err)
-{
-    const char *text;
-    if (!json_string_or(&text, object, key, first, file, err)) return false;
-    *out = strcmp(text, first) ? 1 : 0;
-    if (!*out || !strcmp(text, second)) return true;
-    return error_set(err, "%s: key '%s' is '%.40s', expected '%s' or '%s'", file, key, text, first,
-                     second);
-}
-
 static bool read_exits(TrainConfig *config, const cJSON *object, const char *file, Error *err)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, "exits");
@@ -98,40 +94,54 @@ static bool read_texts(TrainConfig *config, const cJSON *object, const char *fil
     config->has_init = init && !cJSON_IsNull(init);
     return read_text(&config->model, object, "model", file, err) &&
            read_text(&config->tokenizer, object, "tokenizer", file, err) &&
-           read_text(&config->data, object, "data", file, err) &&
+           data_files_read(&config->data, object, file, err) &&
            read_text(&config->valid, object, "valid", file, err) &&
+           read_text(&config->separator, object, "document_separator", file, err) &&
            read_text(&config->out, object, "out", file, err) &&
            (!config->has_init || config_read(&config->init, init, file, err));
 }
 
 static bool read_choices(TrainConfig *config, const cJSON *object, const char *file, Error *err)
 {
-    int method, schedule;
-    if (!read_choice(&method, object, "method", "soft", "sft", file, err) ||
-        !read_choice(&schedule, object, "schedule", "cosine", "constant", file, err))
+    static const char *const methods[] = {"soft", "sft", "ict", "extracted", NULL};
+    static const char *const schedules[] = {"cosine", "constant", NULL};
+    static const char *const recomputes[] = {"none", "block", NULL};
+    int method, schedule, recompute;
+    if (!json_word_or(&method, object, "method", methods, file, err) ||
+        !json_word_or(&schedule, object, "schedule", schedules, file, err) ||
+        !json_word_or(&recompute, object, "recompute", recomputes, file, err))
         return false;
-    config->method = method ? METHOD_SFT : METHOD_SOFT;
-    config->schedule = schedule ? SCHEDULE_CONSTANT : SCHEDULE_COSINE;
-    return read_exits(config, object, file, err);
+    config->method = (Method)method;
+    config->schedule = (Schedule)schedule;
+    config->recompute = recompute == 1;
+    return read_exits(config, object, file, err) && soft_read(&config->choices, object, file, err);
 }
 
 static bool read_counts(TrainConfig *config, const cJSON *object, const char *file, Error *err)
 {
     const int64_t most = 1000000000;
-    int64_t steps, batch, accum, context, warmup, seed, save, validate;
+    int64_t steps, batch, accum, context, warmup, seed, save, validate, depth, last, best, skipped;
     bool ok = json_int_or(&steps, object, "steps", 0, 0, most, file, err) &&
               json_int_or(&batch, object, "batch_size", 4, 1, 65536, file, err) &&
               json_int_or(&accum, object, "grad_accum", 8, 1, 65536, file, err) &&
               json_int_or(&context, object, "context", 0, 0, 1 << 20, file, err) &&
+              json_int_or(&depth, object, "depth", 0, 0, 65535, file, err) &&
               json_int_or(&warmup, object, "warmup", -1, 0, most, file, err) &&
               json_int_or(&seed, object, "seed", 42, 0, INT64_C(1) << 53, file, err) &&
               json_int_or(&save, object, "save_every", 0, 0, most, file, err) &&
               json_int_or(&validate, object, "validate_every", 0, 0, most, file, err);
+    ok = ok && json_int_or(&last, object, "keep_last", 2, 1, most, file, err) &&
+         json_int_or(&best, object, "keep_best", 0, 0, most, file, err) &&
+         json_int_or(&skipped, object, "max_skipped", 10, 1, most, file, err);
     if (!ok) return false;
+    config->keep_last = (uint64_t)last;
+    config->keep_best = (uint64_t)best;
+    config->max_skipped = (uint64_t)skipped;
     config->steps = (uint64_t)steps;
     config->batch_size = (uint32_t)batch;
     config->grad_accum = (uint32_t)accum;
     config->context = (uint32_t)context;
+    config->depth = (uint32_t)depth;
     config->warmup = warmup;
     config->seed = (uint64_t)seed;
     config->save_every = (uint64_t)save;
@@ -150,7 +160,43 @@ static bool read_rates(TrainConfig *c, const cJSON *object, const char *file, Er
            json_number_or(&c->beta1, object, "beta1", 0.9, 0, 0.999999, file, err) &&
            json_number_or(&c->beta2, object, "beta2", 0.999, 0, 0.999999999, file, err) &&
            json_number_or(&c->epsilon, object, "epsilon", 1e-8, 1e-30, 1, file, err) &&
-           json_number_or(&c->clip, object, "clip", 1.0, 0, 1e9, file, err);
+           json_number_or(&c->clip, object, "clip", 1.0, 0, 1e9, file, err) &&
+           json_number_or(&c->spike_factor, object, "spike_factor", 0, 0, 1e9, file, err);
+}
+
+static bool check_exits(const TrainConfig *c, const char *file, Error *err)
+{
+    for (uint32_t i = 1; i < c->exit_count; i++)
+        if (c->exits[i] <= c->exits[i - 1])
+            return error_set(err, "%s: exits must ascend: %" PRIu32 " stands before %" PRIu32, file,
+                             c->exits[i - 1], c->exits[i]);
+    return true;
+}
+
+// What only some methods have a use for.
+static bool check_method(const TrainConfig *c, const char *file, Error *err)
+{
+    bool exits = c->method == METHOD_SOFT || c->method == METHOD_ICT;
+    const char *name = c->method == METHOD_ICT ? "ict" : "soft";
+    if (exits && !c->exit_count)
+        return error_set(err, "%s: method '%s' needs 'exits', such as [2,4,6]", file, name);
+    if (!exits && c->exit_count)
+        return error_set(err, "%s: 'exits' belongs to the methods 'soft' and 'ict'", file);
+    if ((c->method == METHOD_EXTRACTED) != (c->depth > 0))
+        return error_set(err, "%s: %s", file,
+                         c->depth ? "'depth' belongs to method 'extracted'"
+                                  : "method 'extracted' needs 'depth', the blocks that it keeps");
+    if (c->method == METHOD_EXTRACTED && c->has_init)
+        return error_set(err, "%s: method 'extracted' needs 'model', not 'init'", file);
+    if (c->method != METHOD_SOFT && !soft_is_plain(&c->choices))
+        return error_set(err,
+                         "%s: exit_weights, curriculum, exit_norm, exit_head and distill belong to "
+                         "method 'soft'",
+                         file);
+    if (c->choices.weighting == WEIGHTS_LIST && c->choices.list_count != c->exit_count)
+        return error_set(err, "%s: exit_weights holds %" PRIu32 " numbers for %" PRIu32 " exits",
+                         file, c->choices.list_count, c->exit_count);
+    return check_exits(c, file, err);
 }
 
 static bool check_together(const TrainConfig *c, const char *file, Error *err)
@@ -160,17 +206,9 @@ static bool check_together(const TrainConfig *c, const char *file, Error *err)
     if (c->has_init && !c->tokenizer)
         return error_set(err, "%s: with 'init', 'tokenizer' must name the folder of tokenizer.json",
                          file);
-    if (!c->data) return error_set(err, "%s: key 'data' is missing", file);
+    if (!c->data.count) return error_set(err, "%s: key 'data' is missing", file);
     if (!c->out) return error_set(err, "%s: key 'out' is missing", file);
-    if (c->method == METHOD_SOFT && !c->exit_count)
-        return error_set(err, "%s: method 'soft' needs 'exits', such as [2,4,6]", file);
-    if (c->method == METHOD_SFT && c->exit_count)
-        return error_set(err, "%s: 'exits' belongs to method 'soft', not to 'sft'", file);
-    for (uint32_t i = 1; i < c->exit_count; i++)
-        if (c->exits[i] <= c->exits[i - 1])
-            return error_set(err, "%s: exits must ascend: %" PRIu32 " stands before %" PRIu32, file,
-                             c->exits[i - 1], c->exits[i]);
-    return true;
+    return check_method(c, file, err);
 }
 
 static bool read_all(TrainConfig *config, const cJSON *object, const char *path, Error *err)
@@ -195,15 +233,16 @@ bool train_config_load(TrainConfig *config, const char *path, const char *const 
 
 void train_config_free(TrainConfig *config)
 {
-    char *const texts[] = {config->model, config->tokenizer, config->data, config->valid,
+    char *const texts[] = {config->model, config->tokenizer, config->valid, config->separator,
                            config->out};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) free(texts[i]);
+    data_files_free(&config->data);
     *config = (TrainConfig){0};
 }
 
 bool train_config_complete(TrainConfig *config, const LlamaConfig *model, Error *err)
 {
-    if (config->method == METHOD_SFT) {
+    if (config->method == METHOD_SFT || config->method == METHOD_EXTRACTED) {
         config->exits[0] = model->blocks;
         config->exit_count = 1;
     }
@@ -211,11 +250,24 @@ bool train_config_complete(TrainConfig *config, const LlamaConfig *model, Error 
     if (deepest > model->blocks)
         return error_set(err, "exits: depth %" PRIu32 ", but the model has %" PRIu32 " blocks",
                          deepest, model->blocks);
+    if (config->method == METHOD_ICT && config->exits[0] == model->blocks)
+        return error_set(err, "exits: method 'ict' needs one before the last block, %" PRIu32,
+                         model->blocks);
     if (config->context > model->context)
         return error_set(err, "context: %" PRIu32 ", but the model's context is %" PRIu32,
                          config->context, model->context);
     if (!config->context) config->context = model->context < 2048 ? model->context : 2048;
     return true;
+}
+
+void train_config_shape(LlamaConfig *shape, const TrainConfig *c)
+{
+    bool exits = c->method == METHOD_SOFT || c->method == METHOD_ICT;
+    if (c->method == METHOD_EXTRACTED && c->depth < shape->blocks) shape->blocks = c->depth;
+    shape->exit_count = exits ? c->exit_count : 0;
+    memcpy(shape->exits, c->exits, sizeof shape->exits);
+    shape->exit_norm = exits ? c->choices.exit_norm : EXIT_NORM_SHARED;
+    shape->separate_heads = c->method == METHOD_ICT || (exits && c->choices.separate_heads);
 }
 
 double train_config_rate(const TrainConfig *c, uint64_t step)

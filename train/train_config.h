@@ -3,11 +3,16 @@
 #ifndef STRATA_TRAIN_TRAIN_CONFIG_H
 #define STRATA_TRAIN_TRAIN_CONFIG_H
 
-#include "model/config.h"
+#include "train/data_files.h"
+#include "train/soft.h"
 
 #include <stddef.h>
 
-typedef enum { METHOD_SOFT, METHOD_SFT } Method;
+// soft: all exits, shared norm and head unless told otherwise. sft: the last block alone. ict:
+// blocks frozen, one head of its own for each exit (early exit by intermediate classifiers).
+// extracted: the first `depth` blocks cut out as a model of their own and fine-tuned alone. arXiv
+// 2309.08968, 4.1.
+typedef enum { METHOD_SOFT, METHOD_SFT, METHOD_ICT, METHOD_EXTRACTED } Method;
 typedef enum { SCHEDULE_COSINE, SCHEDULE_CONSTANT } Schedule;
 
 // Strings are malloc'ed and owned; train_config_free frees them.
@@ -16,11 +21,16 @@ typedef struct {
     char *tokenizer; // folder of tokenizer.json; NULL: model
     bool has_init;   // train from random weights of this shape
     LlamaConfig init;
-    char *data, *valid; // Alpaca files; valid may be NULL
+    DataFiles data;  // of any format, as in data_source.h
+    char *valid;     // the same; may be NULL
+    char *separator; // line between documents; NULL: the default
     char *out;
     Method method;
-    uint32_t exits[CONFIG_MAX_EXITS]; // (exit_count) with soft
+    uint32_t exits[CONFIG_MAX_EXITS]; // (exit_count) with soft and ict
     uint32_t exit_count;
+    uint32_t depth;      // blocks that extracted keeps
+    SoftChoices choices; // of soft
+    bool recompute;      // a block's forward runs again before its backward: less memory, more time
     uint64_t steps;      // 0: two epochs (the paper's)
     uint32_t batch_size; // records of a micro-batch
     uint32_t grad_accum; // micro-batches of a step
@@ -30,6 +40,10 @@ typedef struct {
     int64_t warmup; // steps; -1: 3% of them (Alpaca's)
     uint64_t seed;
     uint64_t save_every, validate_every; // steps; 0: at the end only
+    uint64_t keep_last, keep_best;       // checkpoints that stay: the newest, those of lowest loss
+    uint64_t max_skipped;                // steps in a row without an update that end the run
+    double spike_factor; // a gradient norm so many times the usual one is skipped; 0: none is
+    bool resume;         // go on from the newest intact checkpoint in out; no key, an option
 } TrainConfig;
 
 // Reads the file, then applies `sets`: set_count texts "key=value", value as JSON or, where that
@@ -37,6 +51,10 @@ typedef struct {
 bool train_config_load(TrainConfig *config, const char *path, const char *const *sets,
                        size_t set_count, Error *err);
 void train_config_free(TrainConfig *config);
+
+// What the model's config.json says after such a training: its exits and what they have of their
+// own, and the blocks that extracted keeps.
+void train_config_shape(LlamaConfig *shape, const TrainConfig *config);
 
 // Fills what follows from the model (exits of sft, context) and checks exits against its depth.
 bool train_config_complete(TrainConfig *config, const LlamaConfig *model, Error *err);

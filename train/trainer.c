@@ -1,38 +1,16 @@
 // The training run: see trainer.h.
 #define _POSIX_C_SOURCE 200809L
-#include "train/trainer.h"
+#include "train/run.h"
 #include "base/file.h"
-#include "base/random.h"
-#include "train/step.h"
+#include "train/progress.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-typedef struct {
-    TrainConfig *config;
-    Gpu *gpu;
-    const TrainEvents *events;
-    Tokenizer *tokenizer;
-    char tokenizer_path[1024];
-    Llama model;
-    Dataset data, valid; // valid.count 0: none
-    Step *step;
-    uint32_t *order; // (data.count) the epoch's order of examples
-    size_t at;       // next in order
-    Random random;
-    uint64_t saved; // the step that was saved last
-} Run;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#define DROPS UINT64_C(0x6c62272e07bb0142) // so that drops do not follow the order of records
 
 static void note(const Run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void note(const Run *run, const char *format, ...)
@@ -47,17 +25,36 @@ static void note(const Run *run, const char *format, ...)
 
 // ---- what a run begins with --------------------------------------------------------------------
 
+// What the model is trained with goes into its config.json: exits, and what they have of their own.
+// A model that comes with heads for the same exits keeps and trains them.
+static bool open_exits(Run *run, Error *err)
+{
+    const LlamaConfig *have = &run->model.config;
+    LlamaConfig want = *have;
+    train_config_shape(&want, run->config);
+    bool same = have->exit_count == want.exit_count && have->exit_norm == want.exit_norm &&
+                have->separate_heads == want.separate_heads &&
+                !memcmp(have->exits, want.exits, want.exit_count * sizeof *want.exits);
+    if (same) return true;
+    llama_share_exits(&run->model);
+    return llama_add_exits(&run->model, want.exits, want.exit_count, want.exit_norm,
+                           want.separate_heads, err);
+}
+
 static bool open_model(Run *run, Error *err)
 {
     TrainConfig *c = run->config;
-    bool ok = c->has_init ? llama_make(&run->model, run->gpu, &c->init, err) &&
-                                llama_randomize(&run->model, c->seed, err)
-                          : llama_load(&run->model, run->gpu, c->model, err);
-    if (!ok || !train_config_complete(c, &run->model.config, err)) return false;
-    // What it was trained with goes into its config.json.
-    LlamaConfig *shape = &run->model.config;
-    shape->exit_count = c->method == METHOD_SOFT ? c->exit_count : 0;
-    memcpy(shape->exits, c->exits, sizeof shape->exits);
+    bool ok;
+    if (c->has_init)
+        ok = llama_make(&run->model, run->gpu, &c->init, err) &&
+             llama_randomize(&run->model, c->seed, err);
+    else if (c->method == METHOD_EXTRACTED)
+        ok = llama_load_first(&run->model, run->gpu, c->model, c->depth, err);
+    else
+        ok = llama_load(&run->model, run->gpu, c->model, err);
+    if (!ok || !train_config_complete(c, &run->model.config, err) || !open_exits(run, err))
+        return false;
+    const LlamaConfig *shape = &run->model.config;
     note(run, "model: %" PRIu64 " parameters, %" PRIu32 " blocks, %" PRIu32 " wide",
          config_parameters(shape), shape->blocks, shape->width);
     return true;
@@ -77,30 +74,15 @@ static bool open_tokenizer(Run *run, Error *err)
                      run->model.config.vocab_size);
 }
 
-static bool open_set(Run *run, Dataset *set, const char *path, Error *err)
-{
-    uint32_t context = run->config->context;
-    if (!dataset_load(set, path, run->tokenizer, context, err)) return false;
-    note(run,
-         "%s: %zu records, longest %" PRIu32 " tokens, %zu cut at %" PRIu32
-         " tokens, %zu left out because nothing of their output is left; rows are laid end to end, "
-         "without padding",
-         path, set->count, set->longest, set->truncated, context, set->dropped);
-    return true;
-}
-
 static bool open_data(Run *run, Error *err)
 {
     TrainConfig *c = run->config;
-    if (!open_set(run, &run->data, c->data, err)) return false;
-    if (c->valid && !open_set(run, &run->valid, c->valid, err)) return false;
+    if (!train_data_open(&run->data, c, run->tokenizer, run->tokenizer_path, run->events->note,
+                         run->events->user, err))
+        return false;
     uint64_t records = (uint64_t)c->batch_size * c->grad_accum;
-    if (!c->steps) c->steps = (2 * (uint64_t)run->data.count + records - 1) / records;
+    if (!c->steps) c->steps = (2 * run->data.records + records - 1) / records;
     if (c->warmup < 0) c->warmup = (int64_t)(c->steps * 3 / 100);
-    run->order = malloc(run->data.count * sizeof *run->order);
-    if (!run->order) return error_set(err, "out of memory");
-    run->at = run->data.count; // the first epoch is yet to be shuffled
-    run->random = random_seed(c->seed);
     return true;
 }
 
@@ -115,6 +97,57 @@ static bool open_folder(const Run *run, Error *err)
         return false;
     if (!file_write(path, "", 0, err)) return false;
     remove(path);
+    file_remove_partial(c->out);
+    return true;
+}
+
+// What the run will hold on the device, by role.
+static bool make_plan(Run *run, uint32_t rows, Error *err)
+{
+    const PlanShape shape = plan_shape(run->config, &run->model.config, rows,
+                                       run->data.valid.count ? run->data.valid.longest : 0);
+    char text[400] = "", memory[32];
+    if (!plan_make(&run->plan, &shape, err)) return false;
+    for (int i = 0; i < PLAN_ROLES; i++) {
+        size_t length = strlen(text);
+        snprintf(text + length, sizeof text - length, "%s %s, ", plan_role_name((PlanRole)i),
+                 progress_memory(memory, sizeof memory, run->plan.bytes[i]));
+    }
+    note(run, "memory needed: %speak %s", text,
+         progress_memory(memory, sizeof memory, run->plan.peak));
+    return true;
+}
+
+static void note_memory(const Run *run)
+{
+    note(run, "memory: planned %.1f MiB, measured peak %.1f MiB",
+         (double)run->plan.peak / (1 << 20), (double)gpu_memory_peak(run->gpu) / (1 << 20));
+}
+
+static void note_damaged(void *user, const char *line)
+{
+    note(user, "checkpoint passed over: %s", line);
+}
+
+// From the newest intact checkpoint, or from the beginning where there is none. A run that was not
+// asked to go on must not mix with the checkpoints of an older one.
+static bool resume(Run *run, Error *err)
+{
+    const TrainConfig *c = run->config;
+    uint64_t step = checkpoint_newest(c->out, c->resume ? note_damaged : NULL, run);
+    if (!step && c->resume)
+        note(run, "%s: no checkpoint to go on from: from the beginning", c->out);
+    if (!step) return true;
+    if (!c->resume)
+        return error_set(err,
+                         "%s/checkpoints: holds a run that stopped at step %" PRIu64
+                         "; --resume goes on with it, or remove them",
+                         c->out, step);
+    if (!checkpoint_load(c->out, step, &run->model, run->step, &run->state, err) ||
+        !data_order_restore(run->data.order, &run->state.data, err))
+        return false;
+    run->saved = step;
+    note(run, "going on from the checkpoint of step %" PRIu64, step);
     return true;
 }
 
@@ -126,112 +159,39 @@ static bool open_run(Run *run, Error *err)
         return false;
     uint64_t rows = (uint64_t)c->batch_size * (run->data.longest - 1);
     if (rows > 1 << 24) return error_set(err, "batch_size: %" PRIu64 " rows are too many", rows);
-    run->step = step_open(&run->model, c->exits, c->exit_count, (uint32_t)rows, true, err);
+    if (!make_plan(run, (uint32_t)rows, err)) return false;
+    run->state.drops = random_seed(c->seed ^ DROPS);
+    run->step = step_open_with(&run->model,
+                               &(StepOptions){.exits = c->exits,
+                                              .exit_count = c->exit_count,
+                                              .capacity = (uint32_t)rows,
+                                              .backward = true,
+                                              .recompute = c->recompute,
+                                              .exits_alone = c->method == METHOD_ICT,
+                                              .distill = c->choices.distill > 0},
+                               err);
     if (run->step)
         note(run, "device: %s; %.1f MiB held", gpu_info(run->gpu)->name,
              (double)gpu_memory_used(run->gpu) / (1 << 20));
-    return run->step && (!run->events->begin || run->events->begin(run->events->user, err));
+    return run->step && resume(run, err) &&
+           (!run->events->begin || run->events->begin(run->events->user, run->state.step, err));
 }
 
 static void close_run(Run *run)
 {
     step_close(run->step);
-    free(run->order);
-    dataset_free(&run->data);
-    dataset_free(&run->valid);
+    train_data_close(&run->data);
     tokenizer_free(run->tokenizer);
     llama_free(&run->model);
 }
 
-// ---- steps -------------------------------------------------------------------------------------
+// ---- saving and the loop -----------------------------------------------------------------------
 
-// The next example; each epoch has an order of its own (Fisher-Yates).
-static const Example *next_example(Run *run)
-{
-    size_t count = run->data.count;
-    if (run->at == count) {
-        for (size_t i = 0; i < count; i++) run->order[i] = (uint32_t)i;
-        for (size_t i = count - 1; i > 0; i--) {
-            size_t j = random_below(&run->random, i + 1);
-            uint32_t kept = run->order[i];
-            run->order[i] = run->order[j];
-            run->order[j] = kept;
-        }
-        run->at = 0;
-    }
-    return &run->data.examples[run->order[run->at++]];
-}
-
-static void fill_batch(Run *run, const Example *const *examples)
-{
-    Batch *batch = step_batch(run->step);
-    batch_begin(batch);
-    for (uint32_t i = 0; i < run->config->batch_size; i++)
-        batch_add(batch, run->data.tokens + examples[i]->first, examples[i]->length,
-                  examples[i]->prompt);
-    batch_end(batch);
-}
-
-static void add_losses(const Run *run, StepReport *report)
-{
-    uint32_t rows = step_batch(run->step)->supervised;
-    for (uint32_t e = 0; e < report->exit_count; e++) {
-        const float *losses = step_losses(run->step, e);
-        for (uint32_t r = 0; r < rows; r++) report->losses[e] += losses[2 * r];
-    }
-}
-
-// Every exit counts in every step; the mean over exits of the mean over the step's tokens.
-static bool run_batches(Run *run, const Example *const *examples, StepReport *report, Error *err)
-{
-    const TrainConfig *c = run->config;
-    double weights[CONFIG_MAX_EXITS];
-    for (uint32_t i = 0; i < c->batch_size * c->grad_accum; i++) {
-        report->tokens += example_rows(examples[i]);
-        report->supervised += example_supervised(examples[i]);
-    }
-    for (uint32_t e = 0; e < c->exit_count; e++)
-        weights[e] = 1.0 / ((double)report->supervised * c->exit_count);
-    for (uint32_t i = 0; i < c->grad_accum; i++) {
-        fill_batch(run, examples + (size_t)i * c->batch_size);
-        if (!step_run(run->step, weights, err)) return false;
-        add_losses(run, report);
-    }
-    for (uint32_t e = 0; e < c->exit_count; e++) {
-        report->losses[e] /= (double)report->supervised;
-        report->loss += report->losses[e] / c->exit_count;
-    }
-    return true;
-}
-
-static bool run_step(Run *run, uint64_t number, const Example **examples, StepReport *report,
-                     Error *err)
-{
-    const TrainConfig *c = run->config;
-    double began = now();
-    *report = (StepReport){.step = number,
-                           .steps = c->steps,
-                           .exit_count = c->exit_count,
-                           .exits = c->exits,
-                           .rate = train_config_rate(c, number)};
-    for (uint32_t i = 0; i < c->batch_size * c->grad_accum; i++) examples[i] = next_example(run);
-    const UpdateValues values = {.rate = report->rate,
-                                 .beta1 = c->beta1,
-                                 .beta2 = c->beta2,
-                                 .epsilon = c->epsilon,
-                                 .weight_decay = c->weight_decay,
-                                 .clip = c->clip,
-                                 .time = number};
-    bool ok = step_zero_gradients(run->step, err) && run_batches(run, examples, report, err) &&
-              step_update(run->step, &values, &report->norm, err);
-    report->seconds = now() - began;
-    return ok;
-}
-
-static bool save(Run *run, uint64_t step, Error *err)
+static bool save(Run *run, Error *err)
 {
     char path[1024];
     const char *out = run->config->out;
+    uint64_t step = run->state.step;
     if (run->saved == step && step) return true;
     if (!path_join(path, sizeof path, out, "tokenizer.json", err) ||
         !tokenizer_save(run->tokenizer, path, err) || !llama_save(&run->model, out, err))
@@ -241,14 +201,30 @@ static bool save(Run *run, uint64_t step, Error *err)
     return true;
 }
 
-static bool validate(Run *run, uint64_t step, Error *err)
+// A checkpoint comes before the model: what was saved last can always be gone on from.
+static bool checkpoint(Run *run, Error *err)
+{
+    const TrainConfig *c = run->config;
+    if (!run->state.step) return true;
+    data_order_save(run->data.order, &run->state.data);
+    if (!checkpoint_save(c->out, &run->model, run->step, &run->state, err)) return false;
+    checkpoint_prune(c->out, c->keep_last, c->keep_best);
+    return true;
+}
+
+// Scores all exits; the checkpoint of this step will know the mean of their losses.
+static bool validate(Run *run, Error *err)
 {
     const TrainConfig *c = run->config;
     DepthScore scores[CONFIG_MAX_EXITS];
-    if (!run->valid.count || !run->events->validated) return true;
-    if (!evaluate(&run->model, &run->valid, c->exits, c->exit_count, scores, NULL, NULL, err))
+    if (!run->data.valid.count) return true;
+    if (!evaluate(&run->model, &run->data.valid, c->exits, c->exit_count, scores, NULL, NULL, err))
         return false;
-    run->events->validated(run->events->user, step, scores, c->exit_count);
+    run->state.has_loss = true;
+    run->state.loss = 0;
+    for (uint32_t e = 0; e < c->exit_count; e++) run->state.loss += scores[e].loss / c->exit_count;
+    if (run->events->validated)
+        run->events->validated(run->events->user, run->state.step, scores, c->exit_count);
     return true;
 }
 
@@ -257,24 +233,42 @@ static bool due(uint64_t step, uint64_t every)
     return every && step % every == 0;
 }
 
+static bool train_once(Run *run, Draw *draws, double began, uint64_t first, Error *err)
+{
+    const TrainConfig *c = run->config;
+    StepReport report;
+    run->state.has_loss = false;
+    bool ok = run_step(run, draws, &report, err);
+    uint64_t step = run->state.step;
+    report.elapsed = run_now() - began;
+    report.done_here = step - first;
+    if ((ok || report.skipped) && run->events->stepped)
+        run->events->stepped(run->events->user, &report);
+    if (ok && (due(step, c->validate_every) || step == c->steps)) ok = validate(run, err);
+    if (ok && due(step, c->save_every)) ok = checkpoint(run, err) && save(run, err);
+    return ok;
+}
+
+// A run that is stopped leaves a checkpoint; one that ends leaves one where it was to leave any.
+static bool finish(Run *run, Error *err)
+{
+    bool ended = run->state.step >= run->config->steps;
+    bool wanted = run->saved != run->state.step && (!ended || run->config->save_every);
+    return (!wanted || checkpoint(run, err)) && save(run, err);
+}
+
 static bool run_steps(Run *run, const volatile sig_atomic_t *stop, Error *err)
 {
     const TrainConfig *c = run->config;
     size_t records = (size_t)c->batch_size * c->grad_accum;
-    const Example **examples = malloc(records * sizeof(const Example *));
-    bool ok = examples || error_set(err, "out of memory");
-    double began = now();
-    uint64_t step = 0;
-    while (ok && step < c->steps && !(stop && *stop)) {
-        StepReport report;
-        ok = run_step(run, ++step, examples, &report, err);
-        report.elapsed = now() - began;
-        if (ok && run->events->stepped) run->events->stepped(run->events->user, &report);
-        if (ok && due(step, c->save_every)) ok = save(run, step, err);
-        if (ok && due(step, c->validate_every) && step < c->steps) ok = validate(run, step, err);
-    }
-    free(examples);
-    return ok && save(run, step, err) && (step < c->steps || validate(run, step, err));
+    Draw *draws = malloc(records * sizeof *draws);
+    bool ok = draws || error_set(err, "out of memory");
+    double began = run_now();
+    uint64_t first = run->state.step;
+    while (ok && run->state.step < c->steps && !(stop && *stop))
+        ok = train_once(run, draws, began, first, err);
+    free(draws);
+    return ok && finish(run, err);
 }
 
 bool train(TrainConfig *config, Gpu *gpu, const TrainEvents *events,
@@ -282,6 +276,7 @@ bool train(TrainConfig *config, Gpu *gpu, const TrainEvents *events,
 {
     Run run = {.config = config, .gpu = gpu, .events = events};
     bool ok = open_run(&run, err) && run_steps(&run, stop, err);
+    if (ok) note_memory(&run);
     close_run(&run);
     return ok;
 }

@@ -14,6 +14,15 @@ The batch: sequences of 17, 1 and 23 tokens laid end to end (N = 41 rows); each 
 The loss: exits at depths 1, 3 and 4, each through the shared final norm and head; the mean over the
     exits of the mean cross-entropy over all supervised rows of the batch.
 
+The choices (choices_*.safetensors), each with the weights and the batch of soft_tied or soft_untied
+and what the exits have of their own; the loss is the sum over exits of share * (mean cross-entropy
++ lambda * T^2 * mean KL(softmax(teacher / T) || softmax(logits / T))), the teacher being the logits
+at depth 4, detached:
+    distill   tied; shares .2, .3, .5; lambda .7, T 2
+    own       untied; per-exit norms and heads at depths 1 and 3; shares of 1/3
+    heads     tied; heads at depths 1 and 3 and the shared norm; shares of 1/3
+    bare      untied; no norm at depths 1 and 3; shares 1, 1, 1; the second block left out
+
 All tensors are F32. Weights were rounded to F32 before anything was computed from them, so they
 are exact; everything else was computed in double and rounded at the end.
 """
@@ -113,19 +122,30 @@ def mlp(x, weights, name):
     return (gate * (x @ weights[name + "up_proj.weight"].T)) @ weights[name + "down_proj.weight"].T
 
 
-def logits_by_depth(tokens, lengths, weights, blocks):
-    """tokens (N). Returns the logits (N, vocabulary) after 1 .. blocks blocks, by depth."""
+def exit_logits(x, weights, depth, bare):
+    """x (N, width): what the exit at `depth` says, through norm and head of its own if it has them."""
     head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
+    head = weights.get(f"strata.exits.{depth}.lm_head.weight", head)
+    norm = weights.get(f"strata.exits.{depth}.norm.weight", weights["model.norm.weight"])
+    return (x if depth in bare else rms_norm(x, norm)) @ head.T
+
+
+def logits_by_depth(tokens, lengths, weights, blocks, bare=(), skip=()):
+    """tokens (N). Returns the logits (N, vocabulary) after 1 .. blocks blocks, by depth. No norm at
+    the depths in `bare`; blocks in `skip` are left out."""
     x = weights["model.embed_tokens.weight"][tokens]
     logits = {}
     for block in range(blocks):
+        if block in skip:
+            logits[block + 1] = exit_logits(x, weights, block + 1, bare)
+            continue
         name = f"model.layers.{block}."
         h = rms_norm(x, weights[name + "input_layernorm.weight"])
         x = x + torch.cat([attention(rows, weights, name + "self_attn.")
                            for rows in h.split(lengths)])
         h = rms_norm(x, weights[name + "post_attention_layernorm.weight"])
         x = x + mlp(h, weights, name + "mlp.")
-        logits[block + 1] = rms_norm(x, weights["model.norm.weight"]) @ head.T
+        logits[block + 1] = exit_logits(x, weights, block + 1, bare)
     return logits
 
 
@@ -159,6 +179,50 @@ def soft_reference(tied):
     tensors["sequence_lengths"] = torch.tensor(LENGTHS)[:, None]
     tensors["loss_per_exit"] = losses[:, None]
     tensors["loss"] = losses.mean().view(1, 1)
+    return tensors
+
+
+def own_modules(norms, heads, generator):
+    """Norms and heads of the exits at depths 1 and 3."""
+    weights = {}
+    for depth in EXITS[:-1]:
+        if norms:
+            gain = 1 + 0.1 * torch.randn(WIDTH, generator=generator, dtype=torch.float64)
+            weights[f"strata.exits.{depth}.norm.weight"] = to_f32(gain)
+        if heads:
+            head = 0.3 * torch.randn(VOCAB, WIDTH, generator=generator, dtype=torch.float64)
+            weights[f"strata.exits.{depth}.lm_head.weight"] = to_f32(head)
+    return weights
+
+
+def divergence(logits, teacher, targets, temperature):
+    """T^2 times the mean over supervised rows of KL(softmax(teacher / T) || softmax(logits / T))."""
+    rows = targets >= 0
+    q = F.log_softmax(logits[rows] / temperature, -1)
+    p = F.log_softmax(teacher[rows].detach() / temperature, -1)
+    return temperature ** 2 * (p.exp() * (p - q)).sum(-1).mean()
+
+
+def choices_reference(tied, shares, norms=False, heads=False, bare=(), skip=(), share=0.0,
+                      temperature=1.0):
+    generator = torch.Generator().manual_seed(20240 + tied)
+    weights = random_weights(tied, generator)
+    tokens, targets = random_batch(generator)
+    own = own_modules(norms, heads, torch.Generator().manual_seed(5))
+    weights.update(own)
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    logits = logits_by_depth(tokens, LENGTHS, weights, BLOCKS, bare, skip)
+    losses = [F.cross_entropy(logits[d], targets, ignore_index=-1) for d in EXITS]
+    kl = [divergence(logits[d], logits[EXITS[-1]], targets, temperature) for d in EXITS[:-1]]
+    terms = [loss + share * term for loss, term in zip(losses, kl + [torch.zeros(())])]
+    sum(s * term for s, term in zip(shares, terms)).backward()
+    tensors = dict(own)
+    for name, weight in weights.items():  # a block that is left out has no gradient
+        grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        tensors["grad." + name] = grad
+    tensors["loss_per_exit"] = torch.stack(losses)[:, None]
+    tensors["divergence_per_exit"] = torch.stack(kl)[:, None]
     return tensors
 
 
@@ -199,8 +263,14 @@ def main():
     folder = sys.argv[1] if len(sys.argv) == 2 else os.path.dirname(os.path.abspath(__file__))
     torch.set_num_threads(1)  # one order of summation
     torch.use_deterministic_algorithms(True)
-    for name, tensors in [("soft_tied", soft_reference(True)),
-                          ("soft_untied", soft_reference(False)), ("adamw", adamw_reference())]:
+    third = [1 / 3] * 3
+    for name, tensors in [
+            ("soft_tied", soft_reference(True)), ("soft_untied", soft_reference(False)),
+            ("choices_distill", choices_reference(True, [.2, .3, .5], share=.7, temperature=2.0)),
+            ("choices_own", choices_reference(False, third, norms=True, heads=True)),
+            ("choices_heads", choices_reference(True, third, heads=True)),
+            ("choices_bare", choices_reference(False, [1, 1, 1], bare=(1, 3), skip=(1,))),
+            ("adamw", adamw_reference())]:
         write_safetensors(os.path.join(folder, name + ".safetensors"), tensors)
 
 

@@ -1,0 +1,286 @@
+// strata plan: what a training run will need of a device's memory, by role, and which devices have
+// it. Computed from shapes; no device is opened.
+#include "base/json.h"
+#include "cli.h"
+#include "train/plan.h"
+#include "train/progress.h"
+#include "train/train_config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char USAGE[] =
+    "strata plan CONFIG.json [--set key=value]... [--json] | strata plan --shape 7b|13b "
+    "[--method soft|sft] [--exits LIST] [--context N] [--batch N] [--json]";
+
+enum { MOST_DEVICES = 32, SHAPE_EXITS_FIRST = 12, SHAPE_EXITS_EVERY = 4 };
+
+// LLaMA 2.
+static const struct {
+    const char *name;
+    LlamaConfig config;
+} SHAPES[] = {
+    {"7b", {32, 4096, 11008, 32, 32, 128, 32000, 4096, 1e-5, 10000, false, 1, 2}},
+    {"13b", {40, 5120, 13824, 40, 40, 128, 32000, 4096, 1e-5, 10000, false, 1, 2}},
+};
+
+typedef struct {
+    const char *path, *shape, *exits, *method;
+    const char **sets; // (set_count)
+    size_t set_count;
+    uint64_t context, batch; // 0: not given
+    bool json;
+} Options;
+
+// What is planned for.
+typedef struct {
+    LlamaConfig model;
+    TrainConfig config; // of it: method, exits, context, batch_size
+    Plan plan;
+} Planned;
+
+static double gib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 30);
+}
+
+// ---- options -----------------------------------------------------------------------------------
+
+static bool take_option(Options *o, int option)
+{
+    if (option == 's') o->sets[o->set_count++] = optarg;
+    if (option == 'S') o->shape = optarg;
+    if (option == 'e') o->exits = optarg;
+    if (option == 'm') o->method = optarg;
+    if (option == 'j') o->json = true;
+    if (option == 'c') return cli_number(optarg, 2, 1 << 20, &o->context);
+    if (option == 'b') return cli_number(optarg, 1, 65536, &o->batch);
+    return true;
+}
+
+// An exit status, or -1 to go on.
+static int check(const Options *o, int rest)
+{
+    bool shaped = o->exits || o->method || o->context || o->batch;
+    if (o->shape ? rest != 0 : rest != 1)
+        return cli_usage(USAGE, "plan takes one CONFIG.json or --shape");
+    if (!o->shape && shaped)
+        return cli_usage(USAGE, "with CONFIG.json, use --set instead of --method, --exits, "
+                                "--context and --batch");
+    if (o->shape && o->set_count) return cli_usage(USAGE, "--set belongs to CONFIG.json");
+    if (o->method && strcmp(o->method, "soft") && strcmp(o->method, "sft"))
+        return cli_usage(USAGE, "--method %.40s: soft or sft is expected", o->method);
+    if (o->exits && o->method && !strcmp(o->method, "sft"))
+        return cli_usage(USAGE, "--exits belongs to --method soft");
+    return -1;
+}
+
+static int parse(Options *o, int argc, char **argv)
+{
+    static const struct option options[] = {{"set", required_argument, NULL, 's'},
+                                            {"shape", required_argument, NULL, 'S'},
+                                            {"exits", required_argument, NULL, 'e'},
+                                            {"method", required_argument, NULL, 'm'},
+                                            {"context", required_argument, NULL, 'c'},
+                                            {"batch", required_argument, NULL, 'b'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (option == 'h') {
+            printf("usage: %s\n", USAGE);
+            return EXIT_OK;
+        }
+        if (option == '?') return cli_bad_option(USAGE, argv);
+        if (!take_option(o, option))
+            return cli_usage(USAGE, "'%.40s': a whole number in its range is expected", optarg);
+    }
+    o->path = argv[optind];
+    return check(o, argc - optind);
+}
+
+// ---- what is planned for -----------------------------------------------------------------------
+
+static bool find_shape(LlamaConfig *model, const char *name, Error *err)
+{
+    for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
+        *model = SHAPES[i].config;
+        if (!strcmp(SHAPES[i].name, name)) return true;
+    }
+    return error_set(err, "--shape %.40s: 7b or 13b is expected", name);
+}
+
+// A config as --shape and the options beside it state one. Without --exits those of the paper for
+// 13B: every fourth depth from 12 on.
+static bool config_of_shape(Planned *p, const Options *o, Error *err)
+{
+    TrainConfig *c = &p->config;
+    if (!find_shape(&p->model, o->shape, err)) return false;
+    c->method = o->method && !strcmp(o->method, "sft") ? METHOD_SFT : METHOD_SOFT;
+    c->context = o->context ? (uint32_t)o->context : 2048;
+    c->batch_size = o->batch ? (uint32_t)o->batch : 4;
+    if (c->method == METHOD_SFT) return true;
+    if (o->exits) {
+        c->exit_count = cli_depths(c->exits, o->exits, &p->model, err);
+        return c->exit_count > 0;
+    }
+    for (uint32_t d = SHAPE_EXITS_FIRST; d <= p->model.blocks; d += SHAPE_EXITS_EVERY)
+        c->exits[c->exit_count++] = d;
+    return true;
+}
+
+static bool config_of_file(Planned *p, const Options *o, Error *err)
+{
+    if (!train_config_load(&p->config, o->path, o->sets, o->set_count, err)) return false;
+    if (!p->config.has_init) return config_load(&p->model, p->config.model, err);
+    p->model = p->config.init;
+    return true;
+}
+
+static uint32_t most_rows(const TrainConfig *c)
+{
+    uint64_t rows = (uint64_t)c->batch_size * (c->context - 1);
+    return rows > 1 << 24 ? 0 : (uint32_t)rows;
+}
+
+// Records are as long as the context allows: the data are not read.
+static bool make_plan(Planned *p, const Options *o, Error *err)
+{
+    TrainConfig *c = &p->config;
+    bool ok = o->shape ? config_of_shape(p, o, err) : config_of_file(p, o, err);
+    if (!ok || !train_config_complete(c, &p->model, err)) return false;
+    if (!most_rows(c))
+        return error_set(err, "batch_size: %u records of %u tokens are too many", c->batch_size,
+                         c->context);
+    train_config_shape(&p->model, c);
+    const PlanShape shape = plan_shape(c, &p->model, most_rows(c), c->valid ? c->context : 0);
+    return plan_make(&p->plan, &shape, err);
+}
+
+// ---- devices -----------------------------------------------------------------------------------
+
+typedef struct {
+    GpuInfo infos[MOST_DEVICES]; // (count)
+    size_t count;
+    Error problem; // why there is none
+} Devices;
+
+static Devices *list_devices(Error *err)
+{
+    Devices *devices = calloc(1, sizeof *devices);
+    if (!devices)
+        error_set(err, "out of memory");
+    else if (!gpu_list(devices->infos, MOST_DEVICES, &devices->count, NULL, &devices->problem))
+        devices->count = 0;
+    return devices;
+}
+
+// Whether the run can be made there; else why not.
+static bool fits(char *why, size_t size, const GpuInfo *info, const Plan *plan)
+{
+    size_t n = 0;
+    why[0] = 0;
+    if (info->problem[0]) n += (size_t)snprintf(why, size, "unusable: %s", info->problem);
+    if (plan->peak > info->local_bytes)
+        n += (size_t)snprintf(why + n, size - n, "%slacks %.2f GiB", n ? "; " : "",
+                              gib(plan->peak - info->local_bytes));
+    if (plan->largest > info->binding_bytes)
+        n += (size_t)snprintf(why + n, size - n,
+                              "%sthe largest matrix has %.2f GiB, one binding %.2f GiB",
+                              n ? "; " : "", gib(plan->largest), gib(info->binding_bytes));
+    if (plan->largest > info->allocation_bytes)
+        snprintf(why + n, size - n, "%sone allocation has %.2f GiB at most", n ? "; " : "",
+                 gib(info->allocation_bytes));
+    return !why[0];
+}
+
+// ---- printing ----------------------------------------------------------------------------------
+
+static void print_table(const Planned *p, const Devices *devices)
+{
+    const TrainConfig *c = &p->config;
+    char text[400];
+    printf("%s at depth", c->method == METHOD_SOFT ? "soft" : "sft");
+    for (uint32_t e = 0; e < c->exit_count; e++) printf("%s %u", e ? "," : "", c->exits[e]);
+    printf("; batches of %u x %u tokens: %u rows at most\n\n", c->batch_size, c->context,
+           most_rows(c));
+    for (int i = 0; i < PLAN_ROLES; i++)
+        printf("%-12s%12s\n", plan_role_name((PlanRole)i),
+               progress_memory(text, sizeof text, p->plan.bytes[i]));
+    printf("%-12s%12s\n\n", "peak", progress_memory(text, sizeof text, p->plan.peak));
+    if (!devices->count) printf("no device to compare with: %s\n", devices->problem.text);
+    for (size_t i = 0; i < devices->count; i++) {
+        const GpuInfo *info = &devices->infos[i];
+        bool ok = fits(text, sizeof text, info, &p->plan);
+        printf("%zu: %s (%s), %.2f GiB: %s\n", i, info->name, info->kind, gib(info->local_bytes),
+               ok ? "fits" : text);
+    }
+}
+
+static void add_devices(cJSON *object, const Plan *plan, const Devices *devices)
+{
+    char why[400];
+    cJSON *list = cJSON_AddArrayToObject(object, "devices");
+    for (size_t i = 0; i < devices->count; i++) {
+        const GpuInfo *info = &devices->infos[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", info->name);
+        cJSON_AddStringToObject(item, "kind", info->kind);
+        cJSON_AddNumberToObject(item, "memory", (double)info->local_bytes);
+        cJSON_AddNumberToObject(item, "binding", (double)info->binding_bytes);
+        cJSON_AddBoolToObject(item, "fits", fits(why, sizeof why, info, plan));
+        if (why[0]) cJSON_AddStringToObject(item, "why_not", why);
+        if (item) cJSON_AddItemToArray(list, item);
+    }
+    if (!devices->count) cJSON_AddStringToObject(object, "no_devices", devices->problem.text);
+}
+
+static bool print_json(const Planned *p, const Devices *devices, Error *err)
+{
+    const TrainConfig *c = &p->config;
+    cJSON *object = cJSON_CreateObject(), *exits, *bytes;
+    cJSON_AddStringToObject(object, "method", c->method == METHOD_SOFT ? "soft" : "sft");
+    exits = cJSON_AddArrayToObject(object, "exits");
+    for (uint32_t e = 0; e < c->exit_count; e++)
+        cJSON_AddItemToArray(exits, cJSON_CreateNumber(c->exits[e]));
+    cJSON_AddNumberToObject(object, "batch_size", c->batch_size);
+    cJSON_AddNumberToObject(object, "context", c->context);
+    cJSON_AddNumberToObject(object, "rows", most_rows(c));
+    bytes = cJSON_AddObjectToObject(object, "bytes");
+    for (int i = 0; i < PLAN_ROLES; i++)
+        cJSON_AddNumberToObject(bytes, plan_role_name((PlanRole)i), (double)p->plan.bytes[i]);
+    cJSON_AddNumberToObject(object, "peak", (double)p->plan.peak);
+    cJSON_AddNumberToObject(object, "largest", (double)p->plan.largest);
+    add_devices(object, &p->plan, devices);
+    char *text = cJSON_PrintUnformatted(object);
+    if (text) printf("%s\n", text);
+    free(text);
+    cJSON_Delete(object);
+    return text || error_set(err, "out of memory");
+}
+
+static bool run(const Options *o, Error *err)
+{
+    Planned planned = {.config = {0}};
+    Devices *devices = NULL;
+    bool ok = make_plan(&planned, o, err) && (devices = list_devices(err)) != NULL;
+    if (ok && o->json)
+        ok = print_json(&planned, devices, err);
+    else if (ok)
+        print_table(&planned, devices);
+    free(devices);
+    train_config_free(&planned.config);
+    return ok;
+}
+
+int cmd_plan(int argc, char **argv)
+{
+    Options options = {.sets = calloc((size_t)argc, sizeof(const char *))};
+    Error err = {"out of memory"};
+    if (!options.sets) return cli_fail(&err);
+    int status = parse(&options, argc, argv);
+    if (status == -1) status = run(&options, &err) ? EXIT_OK : cli_fail(&err);
+    free(options.sets);
+    return status;
+}
