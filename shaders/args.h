@@ -109,8 +109,17 @@ ARGS_BEGIN(AdamwArgs)
 {
     uint count;
     uint decay; // 1: weight decay applies
+    uint first; // adamw_q8: the block that the slice begins with
+    uint salt;  // adamw_q8: another one for each parameter, for the rounding
 }
-ARGS_END(AdamwArgs, 2);
+ARGS_END(AdamwArgs, 4);
+
+// A whole parameter.
+ARGS_BEGIN(NarrowArgs)
+{
+    uint count;
+}
+ARGS_END(NarrowArgs, 1);
 
 // One row of the row table: uvec4 (position, first key, one past the last key, one past the last
 // row that attends to this row).
@@ -135,7 +144,9 @@ ARGS_END(AdamwArgs, 2);
 #define STEP_TEMPERATURE 11 // its temperature
 #define STEP_LIMIT 12       // a larger gradient norm leaves the weights alone; 0: only one that is not
                             // finite does, below 0: any
-#define STEP_WEIGHTS 13     // from here on: the factor of each exit's gradient
+#define STEP_UNSCALE 13     // what gradients are to be multiplied with: 1 / loss scale
+#define STEP_TIME 14        // Adam's t
+#define STEP_WEIGHTS 15     // from here on: the factor of each exit's gradient
 #define STEP_VALUES 256
 
 // The result of clip.comp.
@@ -144,6 +155,7 @@ ARGS_END(AdamwArgs, 2);
 
 #define SUM_SQUARES_CHUNK 4096 // values per partial sum
 #define ADAMW_PER_LANE 4       // values per invocation
+#define QUANT_BLOCK 256        // values that share a scale, moments of 8 bits
 #define ELEMENTS_PER_LANE 4    // the same, elementwise ops
 
 #endif

@@ -1,5 +1,5 @@
-// norm = sqrt(sum of partials); scale = min(1, clip / (norm + 1e-6)), 1 where clip is 0. One
-// workgroup of LANES invocations.
+// norm = unscale sqrt(sum of partials), of gradients of the loss times 1 / unscale; scale = unscale
+// min(1, clip / (norm + 1e-6)), or unscale where clip is 0. One workgroup of LANES invocations.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
@@ -15,8 +15,9 @@ void main()
     uint lane = gl_LocalInvocationID.x;
     float sum = 0.0;
     for (uint i = lane % LANES; i < args.partials; i += LANES) sum += partials[i];
-    float norm = sqrt(reduce_sum(sum)), limit = step_values[STEP_CLIP];
+    float unscale = step_values[STEP_UNSCALE], limit = step_values[STEP_CLIP];
+    float norm = unscale * sqrt(reduce_sum(sum));
     if (lane != 0) return;
     clip[CLIP_NORM] = norm;
-    clip[CLIP_SCALE] = limit > 0.0 ? min(1.0, limit / (norm + 1e-6)) : 1.0;
+    clip[CLIP_SCALE] = unscale * (limit > 0.0 ? min(1.0, limit / (norm + 1e-6)) : 1.0);
 }

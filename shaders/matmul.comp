@@ -4,6 +4,9 @@
 // variant vec4: VEC4
 // variant shuffle: VEC4 SHUFFLE
 // variant texel: VEC4 SHUFFLE TEXEL
+// variant vec4_half: VEC4 HALF
+// variant shuffle_half: VEC4 SHUFFLE HALF
+// variant texel_half: VEC4 SHUFFLE TEXEL HALF
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -17,7 +20,7 @@ const uint LOADS = (TILE_ROWS + SHARED_LOADS - 1) / SHARED_LOADS; // vectors of 
 
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
 INPUT(1, X, x); // (rows, k)
-INPUT(2, W, w); // (n, k)
+WEIGHT(2, W, w); // (n, k)
 layout(binding = 3) buffer Y { OPERAND y[]; };          // (rows, n)
 layout(push_constant) uniform Push { MatmulArgs args; };
 
@@ -41,7 +44,7 @@ void main()
         }
         [[unroll]] for (uint i = 0; i < TILE_COLS * RUN; i++) {
             uint at = k + 4 * (i % RUN);
-            right[i] = LOAD4(w, ws[i / RUN] + at, args.k - at);
+            right[i] = LOAD_WEIGHT(w, ws[i / RUN] + at, args.k - at);
         }
         [[unroll]] for (uint i = 0; i < TILE_ROWS * RUN; i++) {
             uint r = i / RUN, run = i % RUN;

@@ -3,6 +3,9 @@
 // variant vec4: VEC4
 // variant shuffle: VEC4 SHUFFLE
 // variant texel: VEC4 SHUFFLE TEXEL
+// variant vec4_half: VEC4 HALF
+// variant shuffle_half: VEC4 SHUFFLE HALF
+// variant texel_half: VEC4 SHUFFLE TEXEL HALF
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -17,7 +20,13 @@ const uint LOADS = TILE_ROWS / (4 * SHARED_LOADS); // vectors of dy per invocati
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
 INPUT(1, Dy, dy); // (rows, n)
 INPUT(2, X, x); // (rows, k)
+#ifdef HALF
+layout(binding = 3) buffer Dw { uvec2 dw[]; };            // (n, k) halves
+#define ADD(at, left, value) dw[(at) / 4] = narrow(widen(dw[(at) / 4]) + value)
+#else
 layout(binding = 3) buffer Dw { OPERAND dw[]; };          // (n, k)
+#define ADD(at, left, value) STORE4(dw, at, left, value, true)
+#endif
 layout(push_constant) uniform Push { MatmulArgs args; };
 
 void main()
@@ -60,7 +69,7 @@ void main()
             uint col = col0 + 4 * COL_LANES * c;
             vec4 four = sums[j * TILE_VECTORS + c];
             if (row0 + j < args.n && col < args.k)
-                STORE4(dw, (row0 + j) * args.k + col, args.k - col, four, true);
+                ADD((row0 + j) * args.k + col, args.k - col, four);
         }
     }
 }

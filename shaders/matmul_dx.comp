@@ -3,6 +3,9 @@
 // variant vec4: VEC4
 // variant shuffle: VEC4 SHUFFLE
 // variant texel: VEC4 SHUFFLE TEXEL
+// variant vec4_half: VEC4 HALF
+// variant shuffle_half: VEC4 SHUFFLE HALF
+// variant texel_half: VEC4 SHUFFLE TEXEL HALF
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -15,7 +18,7 @@ const uint LOADS = (TILE_ROWS + SHARED_LOADS - 1) / SHARED_LOADS; // vectors of 
 
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
 INPUT(1, Dy, dy); // (rows, n)
-INPUT(2, W, w); // (n, k)
+WEIGHT(2, W, w); // (n, k)
 layout(binding = 3) buffer Dx { OPERAND dx[]; };          // (rows, k)
 layout(push_constant) uniform Push { MatmulArgs args; };
 
@@ -38,7 +41,7 @@ void main()
         [[unroll]] for (uint q = 0; q < 4; q++) {
             [[unroll]] for (uint c = 0; c < TILE_VECTORS; c++)
                 right[q * TILE_VECTORS + c] =
-                    LOAD4(w, min(n + q, args.n - 1) * args.k + cols[c], args.k - cols[c]);
+                    LOAD_WEIGHT(w, min(n + q, args.n - 1) * args.k + cols[c], args.k - cols[c]);
         }
         [[unroll]] for (uint r = 0; r < TILE_ROWS; r++) {
             vec4 a = from_lane(left[r / SHARED_LOADS], r % SHARED_LOADS);

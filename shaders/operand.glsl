@@ -2,6 +2,7 @@
 // VEC4: every row length is a multiple of 4, so that whole vectors are loaded. Else any shape.
 // TEXEL: vectors are read through texel views. lavapipe 22.3 loads from a storage buffer lane by
 // lane in a loop, from a texel view with one gather: matrix-vector products take half the time.
+// HALF: the parameter, w or dw, has values of 16 bits; only with VEC4.
 // SHUFFLE: the 8 invocations that work on the same rows load different vectors of the left operand
 // and hand them round. On CPU drivers a load costs far more than arithmetic; this halves the time.
 #ifdef TEXEL
@@ -30,6 +31,21 @@
 #define STORE4(buffer, at, left, value, add)                                                       \
     for (uint q = 0; q < min(4u, left); q++)                                                       \
     buffer[(at) + q] = (add) ? buffer[(at) + q] + value[q] : value[q]
+#endif
+
+// A parameter that is read.
+#ifdef HALF
+#include "half.glsl"
+#ifdef TEXEL
+#define WEIGHT(at, Block, name) layout(binding = TEXELS + at) uniform usamplerBuffer name
+#define LOAD_WEIGHT(buffer, at, left) widen(texelFetch(buffer, int((at) / 4)).xy)
+#else
+#define WEIGHT(at, Block, name) layout(binding = at) readonly buffer Block { uvec2 name[]; }
+#define LOAD_WEIGHT(buffer, at, left) widen(buffer[(at) / 4])
+#endif
+#else
+#define WEIGHT(at, Block, name) INPUT(at, Block, name)
+#define LOAD_WEIGHT(buffer, at, left) LOAD4(buffer, at, left)
 #endif
 
 const uint COL_LANES = 8; // invocations side by side along the columns, on the same rows

@@ -1,21 +1,34 @@
 // partial[i] = sum of x^2 over the i-th chunk of SUM_SQUARES_CHUNK values. LANES invocations share
-// a chunk.
+// a chunk. HALF: x in 16 bits.
+// variant half: HALF
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 #include "common.glsl"
 #include "reduce.glsl"
+#ifdef HALF
+#include "half.glsl"
+layout(binding = 0) readonly buffer X { uvec2 x[]; };              // (count) halves
+#else
 layout(binding = 0) readonly buffer X { float x[]; };              // (count)
+#endif
 layout(binding = 1) writeonly buffer Partials { float partials[]; };
 layout(push_constant) uniform Push { SumSquaresArgs args; };
 
 void main()
 {
-    uint chunk = gl_GlobalInvocationID.x / LANES, lane = gl_GlobalInvocationID.x % LANES;
+    uint chunk = ITEM, lane = gl_GlobalInvocationID.x % LANES;
     uint first = min(chunk * SUM_SQUARES_CHUNK, args.count);
     uint last = min(first + SUM_SQUARES_CHUNK, args.count);
     float sum = 0.0;
+#ifdef HALF
+    for (uint i = first / 4 + lane; i < last / 4; i += LANES) {
+        vec4 four = widen(x[i]);
+        sum += dot(four, four);
+    }
+#else
     for (uint i = first + lane; i < last; i += LANES) sum = fma(x[i], x[i], sum);
+#endif
     sum = reduce_sum(sum);
     if (first < last && lane == 0) partials[args.first + chunk] = sum;
 }

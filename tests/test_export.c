@@ -139,7 +139,7 @@ static float rounded(float value, int bits, int lowest)
 }
 
 // Rounds every weight of a folder whose file is all F32.
-static void round_weights(const TestPath *folder, WeightDtype dtype)
+static void round_weights(const TestPath *folder, Dtype dtype)
 {
     size_t size, count;
     char *bytes = test_read(test_path(folder->text, WEIGHTS).text, &size);
@@ -150,7 +150,7 @@ static void round_weights(const TestPath *folder, WeightDtype dtype)
     free(bytes);
 }
 
-static void check_halves(const char *from, uint32_t depth, WeightDtype dtype)
+static void check_halves(const char *from, uint32_t depth, Dtype dtype)
 {
     static const char *const names[] = {"F32", "F16", "BF16"}, *const outs[] = {"", "f16", "bf16"};
     static const char *const torch[] = {"", "float16", "bfloat16"};

@@ -41,7 +41,7 @@ static void refuses_weights_that_overflow(void **state)
     static const struct {
         const char *name;
         uint32_t pattern;
-        WeightDtype dtype;
+        Dtype dtype;
         const char *part; // NULL: it goes
     } CASES[] = {
         {"a", 0x477FEFFF, DTYPE_F16, NULL}, // just below 65520

@@ -87,7 +87,7 @@ static Guard *random_guard(Guards *guards, uint32_t rows, uint32_t cols, uint64_
 
 static Guard *step_guard(Guards *guards, float clip)
 {
-    float step[STEP_VALUES] = {[STEP_CLIP] = clip};
+    float step[STEP_VALUES] = {[STEP_CLIP] = clip, [STEP_UNSCALE] = 1};
     Guard *guard = guards_add(guards, 1, STEP_VALUES);
     guard_put(guard, 0, 1, step);
     return guard;
@@ -203,8 +203,8 @@ static void update_open(Update *u, uint32_t rows, uint32_t cols, bool decay)
     memset(u->mean->image + u->mean->first, 0, 4 * (size_t)u->count);
     memset(u->square->image + u->square->first, 0, 4 * (size_t)u->count);
     u->tape = begin("adamw");
-    op_adamw(u->tape, u->weight->view, u->mean->view, u->square->view, u->gradient->view,
-             u->step->view, u->clip->view, decay);
+    op_adamw(u->tape, u->weight->view, &(Moments){u->mean->view, u->square->view},
+             u->gradient->view, u->step->view, u->clip->view, decay, 0);
     end(u->tape);
 }
 

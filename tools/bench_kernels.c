@@ -303,7 +303,7 @@ static void adamw(Bench *b)
     free(ones);
     Tensor gradient = make_floats(b, b->op->rows, b->op->k), step = make_step(b);
     Tensor clip = make(b, 1, 2, (float[]){1, 1});
-    op_adamw(begin(b), weight, mean, square, gradient, step, clip, true);
+    op_adamw(begin(b), weight, &(Moments){mean, square}, gradient, step, clip, true, 0);
     must(b, 15 * values, 7 * values);
 }
 

@@ -14,15 +14,15 @@ typedef struct {
 static const char USAGE[] =
     "strata export MODEL --depth N OUT [--dtype f32|f16|bf16] [--max-shard-size BYTES|nMB|nGB]";
 
-// By WeightDtype.
+// By Dtype.
 static const char *const DTYPES[] = {"f32", "f16", "bf16"};
-enum { DTYPE_COUNT = sizeof DTYPES / sizeof *DTYPES };
+enum { EXPORT_DTYPES = sizeof DTYPES / sizeof *DTYPES };
 
-static bool parse_dtype(const char *text, WeightDtype *out)
+static bool parse_dtype(const char *text, Dtype *out)
 {
-    for (int i = 0; i < DTYPE_COUNT; i++) {
+    for (int i = 0; i < EXPORT_DTYPES; i++) {
         if (strcmp(text, DTYPES[i])) continue;
-        *out = (WeightDtype)i;
+        *out = (Dtype)i;
         return true;
     }
     return false;

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FORMAT = 1, NAME_SIZE = 112 };
+enum { FORMAT = 2, NAME_SIZE = 112 };
 
 static const char FOLDER[] = "checkpoints", TENSORS[] = "state.safetensors", STATE[] = "state.json";
 
@@ -30,31 +30,44 @@ static bool checkpoint_path(char *path, size_t size, const char *out, uint64_t s
 
 // ---- tensors -----------------------------------------------------------------------------------
 
-// The i-th tensor of a checkpoint: all weights, then the moments of what is trained.
+// A tensor of a checkpoint: all weights, then the moments of what is trained, as they are stored.
 typedef struct {
     char name[NAME_SIZE];
-    LlamaParameter parameter;
+    Tensor tensor;
+    bool vector; // of one dimension
 } Stored;
 
-// Fills list (room for three times the parameters); moments that have no memory are not trained.
+static void store(Stored *list, size_t *n, const char *prefix, const char *name, const char *suffix,
+                  Tensor tensor, bool vector)
+{
+    if (!tensor.span) return; // not trained
+    list[*n] = (Stored){.tensor = tensor, .vector = vector};
+    snprintf(list[(*n)++].name, NAME_SIZE, "%s%s%s", prefix, name, suffix);
+}
+
+// Fills list (room for five times the parameters).
 static size_t list_stored(Stored *list, Llama *model, Step *step)
 {
-    static const char *const prefixes[] = {"", "mean.", "square."};
-    Llama *const sets[] = {model, step_moment(step, false), step_moment(step, true)};
-    size_t n = 0;
-    for (int s = 0; s < 3; s++)
-        for (size_t i = 0; i < llama_parameter_count(&model->config); i++) {
-            LlamaParameter p = llama_parameter(sets[s], i);
-            if (!p.tensor->span) continue;
-            list[n].parameter = p;
-            snprintf(list[n++].name, NAME_SIZE, "%s%s", prefixes[s], p.name);
-        }
+    MomentSet *moments = step_moments(step);
+    size_t n = 0, count = llama_parameter_count(&model->config);
+    for (size_t i = 0; i < count; i++) {
+        LlamaParameter p = llama_parameter(model, i);
+        store(list, &n, "", p.name, "", *p.tensor, !p.rows);
+    }
+    for (size_t i = 0; i < count; i++) {
+        LlamaParameter p = llama_parameter(model, i);
+        const Moments m = moments_of(moments, i);
+        store(list, &n, "mean.", p.name, "", m.mean, !p.rows);
+        store(list, &n, "mean.", p.name, ".scale", m.mean_scales, true);
+        store(list, &n, "square.", p.name, "", m.square, !p.rows);
+        store(list, &n, "square.", p.name, ".scale", m.square_scales, true);
+    }
     return n;
 }
 
 static Stored *make_list(size_t *count, Llama *model, Step *step, Error *err)
 {
-    Stored *list = calloc(3 * llama_parameter_count(&model->config), sizeof *list);
+    Stored *list = calloc(5 * llama_parameter_count(&model->config), sizeof *list);
     if (list)
         *count = list_stored(list, model, step);
     else
@@ -62,19 +75,14 @@ static Stored *make_list(size_t *count, Llama *model, Step *step, Error *err)
     return list;
 }
 
-static uint64_t values_of(const Stored *stored)
-{
-    return tensor_bytes(*stored->parameter.tensor) / sizeof(float);
-}
-
-static float *make_buffer(const Stored *list, size_t count, Error *err)
+static void *make_buffer(const Stored *list, size_t count, Error *err)
 {
     uint64_t most = 1;
     for (size_t i = 0; i < count; i++)
-        if (values_of(&list[i]) > most) most = values_of(&list[i]);
-    float *values = malloc(most * sizeof *values);
-    if (!values) error_set(err, "out of memory");
-    return values;
+        if (tensor_bytes(list[i].tensor) > most) most = tensor_bytes(list[i].tensor);
+    void *bytes = malloc(most);
+    if (!bytes) error_set(err, "out of memory");
+    return bytes;
 }
 
 static SafetensorsWriter *create(const char *path, const Stored *list, size_t count, Error *err)
@@ -85,9 +93,9 @@ static SafetensorsWriter *create(const char *path, const Stored *list, size_t co
         return NULL;
     }
     for (size_t i = 0; i < count; i++) {
-        const LlamaParameter *p = &list[i].parameter;
-        tensors[i] = p->rows ? (SafetensorsTensor){list[i].name, 2, {p->rows, p->cols}}
-                             : (SafetensorsTensor){list[i].name, 1, {p->cols}};
+        Tensor t = list[i].tensor;
+        tensors[i] = (SafetensorsTensor){list[i].name, 2, {t.rows, t.cols}, t.dtype};
+        if (list[i].vector) tensors[i] = (SafetensorsTensor){list[i].name, 1, {t.cols}, t.dtype};
     }
     SafetensorsWriter *writer = safetensors_create(path, tensors, count, err);
     free(tensors);
@@ -98,18 +106,18 @@ static bool write_tensors(const char *path, Llama *model, Step *step, Error *err
 {
     size_t count = 0;
     Stored *list = make_list(&count, model, step, err);
-    float *values = list ? make_buffer(list, count, err) : NULL;
-    SafetensorsWriter *writer = values ? create(path, list, count, err) : NULL;
+    void *bytes = list ? make_buffer(list, count, err) : NULL;
+    SafetensorsWriter *writer = bytes ? create(path, list, count, err) : NULL;
     bool ok = writer != NULL;
     for (size_t i = 0; ok && i < count; i++) {
-        ok = tensor_download(model->gpu, *list[i].parameter.tensor, values, err);
-        if (ok) safetensors_put(writer, values, values_of(&list[i]));
+        ok = tensor_download(model->gpu, list[i].tensor, bytes, err);
+        if (ok) safetensors_put_bytes(writer, bytes, tensor_bytes(list[i].tensor));
     }
     if (ok)
         ok = safetensors_commit(writer, err);
     else if (writer)
         safetensors_abort(writer);
-    free(values);
+    free(bytes);
     free(list);
     return ok;
 }
@@ -120,17 +128,17 @@ static bool read_tensors(const char *path, Llama *model, Step *step, Error *err)
     size_t count = 0;
     if (!safetensors_open(&file, path, err)) return false;
     Stored *list = make_list(&count, model, step, err);
-    float *values = list ? make_buffer(list, count, err) : NULL;
-    bool ok = values != NULL;
+    bool ok = list != NULL;
     if (ok && file.count != count)
-        ok = error_set(err, "%s: holds %zu tensors, but this model and method have %zu", path,
-                       file.count, count);
+        ok = error_set(err,
+                       "%s: holds %zu tensors, but this model, method and moment_dtype have %zu",
+                       path, file.count, count);
     for (size_t i = 0; ok && i < count; i++) {
-        const LlamaParameter *p = &list[i].parameter;
-        ok = safetensors_read(&file, list[i].name, p->rows ? p->rows : 1, p->cols, values, err) &&
-             tensor_upload(model->gpu, *p->tensor, values, err);
+        Tensor t = list[i].tensor;
+        const SafetensorsEntry *entry =
+            safetensors_expect_as(&file, list[i].name, t.dtype, t.rows, t.cols, err);
+        ok = entry && tensor_upload(model->gpu, t, entry->data, err);
     }
-    free(values);
     free(list);
     safetensors_close(&file);
     return ok;
@@ -217,6 +225,8 @@ static bool fill_state(cJSON *object, const TrainState *s, Hash hash)
            add_bits(object, "updates", s->updates) && add_bits(object, "skipped", s->skipped) &&
            add_bits(object, "skipped_in_row", s->skipped_in_row) &&
            add_bits(object, "usual_norm", bits_of(s->usual_norm)) &&
+           add_bits(object, "loss_scale", bits_of(s->scale)) &&
+           add_bits(object, "scale_age", s->scale_age) &&
            add_bits(object, "drops", s->drops.state) && add_data(object, &s->data) &&
            (!s->has_loss || cJSON_AddNumberToObject(object, "loss", s->loss)) &&
            add_bits(object, "hash_low", hash.words[0]) &&
@@ -241,7 +251,7 @@ static bool parse_state(TrainState *s, Hash *hash, const cJSON *object, const ch
                         Error *err)
 {
     int64_t format, step;
-    uint64_t norm;
+    uint64_t norm, scale;
     *s = (TrainState){0};
     bool ok = json_int(&format, object, "format", FORMAT, FORMAT, path, err) &&
               json_int(&step, object, "step", 1, INT64_C(1) << 53, path, err) &&
@@ -249,6 +259,8 @@ static bool parse_state(TrainState *s, Hash *hash, const cJSON *object, const ch
               read_bits(&s->skipped, object, "skipped", path, err) &&
               read_bits(&s->skipped_in_row, object, "skipped_in_row", path, err) &&
               read_bits(&norm, object, "usual_norm", path, err) &&
+              read_bits(&scale, object, "loss_scale", path, err) &&
+              read_bits(&s->scale_age, object, "scale_age", path, err) &&
               read_bits(&s->drops.state, object, "drops", path, err) &&
               json_number_or(&s->loss, object, "loss", -1, -1, 1e30, path, err) &&
               read_data(&s->data, object, path, err) &&
@@ -257,6 +269,7 @@ static bool parse_state(TrainState *s, Hash *hash, const cJSON *object, const ch
     if (!ok) return false;
     s->step = (uint64_t)step;
     s->usual_norm = double_of(norm);
+    s->scale = double_of(scale);
     s->has_loss = s->loss >= 0;
     return true;
 }
@@ -310,7 +323,7 @@ bool checkpoint_load(const char *out, uint64_t step, Llama *model, Step *moments
     Hash hash;
     return read_state(state, &hash, out, step, err) &&
            checkpoint_path(path, sizeof path, out, step, TENSORS, err) &&
-           read_tensors(path, model, moments, err);
+           read_tensors(path, model, moments, err) && step_refresh(moments, err);
 }
 
 // ---- what is there -----------------------------------------------------------------------------

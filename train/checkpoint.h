@@ -1,8 +1,8 @@
 // Checkpoints: all that a run needs to go on as if it had never stopped. Each is a folder
 // OUT/checkpoints/step-NNNNNNNNNN, written beside and renamed, so that there is no half one:
-//   state.safetensors  weights under their Hugging Face names; AdamW's moments as mean.NAME,
-//   square.NAME state.json         step, order of the data, random states, counters; size and hash
-//   of the former
+//   state.safetensors  weights under their Hugging Face names; AdamW's moments as mean.NAME and
+//                      square.NAME, of 8 bits with their scales as mean.NAME.scale ...
+//   state.json         step, order of the data, random states, counters; hash of the former
 // Not the model for others to load, which is llama_save's.
 #ifndef STRATA_TRAIN_CHECKPOINT_H
 #define STRATA_TRAIN_CHECKPOINT_H
@@ -17,7 +17,9 @@ typedef struct {
     uint64_t updates; // of the weights: steps that were not skipped (Adam's t)
     uint64_t skipped; // steps in all, and in a row up to now, whose update was left out
     uint64_t skipped_in_row;
-    double usual_norm; // a running mean of gradient norms; 0: none yet
+    double usual_norm;  // a running mean of gradient norms; 0: none yet
+    double scale;       // of the loss, a power of two; 1 where it is not scaled
+    uint64_t scale_age; // updates since it last changed
     Random drops;
     DataOrderState data;
     bool has_loss; // a validation at this very step, and its loss

@@ -76,6 +76,7 @@ void metrics_step(FILE *file, const StepReport *r)
     }
     cJSON_AddNumberToObject(object, "grad_norm", r->norm);
     cJSON_AddBoolToObject(object, "skipped", r->skipped);
+    if (r->scale > 0) cJSON_AddNumberToObject(object, "loss_scale", r->scale);
     cJSON_AddNumberToObject(object, "learning_rate", r->rate);
     cJSON_AddNumberToObject(object, "tokens", (double)r->tokens);
     cJSON_AddNumberToObject(object, "supervised", (double)r->supervised);

@@ -27,16 +27,21 @@ static void set_role(Planner *p, PlanRole role)
 }
 
 // A tensor of (rows, cols).
-static void take(Planner *p, uint64_t rows, uint64_t cols)
+static void take_as(Planner *p, Dtype dtype, uint64_t rows, uint64_t cols)
 {
-    uint64_t bytes = (4 * rows * cols + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    uint64_t bytes = (dtype_size(dtype) * rows * cols + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     p->plan->bytes[p->role] += bytes;
     if (bytes > p->plan->largest) p->plan->largest = bytes;
 }
 
-static void take_columns(Planner *p, uint64_t rows, const uint32_t *cols, size_t count)
+static void take(Planner *p, uint64_t rows, uint64_t cols)
 {
-    for (size_t i = 0; i < count; i++) take(p, rows, cols[i]);
+    take_as(p, DTYPE_F32, rows, cols);
+}
+
+static void take_columns(Planner *p, Dtype dtype, uint64_t rows, const uint32_t *cols, size_t count)
+{
+    for (size_t i = 0; i < count; i++) take_as(p, dtype, rows, cols[i]);
 }
 
 // ---- what the run makes ------------------------------------------------------------------------
@@ -46,13 +51,27 @@ static size_t first_trained(const Planner *p)
     return p->shape->exits_alone ? llama_shared_count(&p->names.config) : 0;
 }
 
-// llama_make, llama_make_exits
-static void take_parameters(Planner *p, PlanRole role, size_t first)
+// llama_make_as
+static void take_parameters(Planner *p, PlanRole role, size_t first, Dtype dtype)
 {
     set_role(p, role);
     for (size_t i = first; i < llama_parameter_count(&p->names.config); i++) {
         LlamaParameter parameter = llama_parameter(&p->names, i);
-        take(p, parameter.rows ? parameter.rows : 1, parameter.cols);
+        uint32_t rows = parameter.rows ? parameter.rows : 1;
+        Dtype stored = llama_dtype(&parameter, dtype);
+        take_as(p, stored, rows, parameter.cols);
+        if (stored == DTYPE_U8) take(p, 1, op_moment_scales(rows, parameter.cols)); // moments_make
+    }
+}
+
+// copies_make: of all matrices but the embedding, unless that is the head, too.
+static void take_copies(Planner *p, Dtype dtype)
+{
+    set_role(p, PLAN_WEIGHTS);
+    for (size_t i = !p->names.config.tied; i < llama_parameter_count(&p->names.config); i++) {
+        LlamaParameter parameter = llama_parameter(&p->names, i);
+        Dtype stored = llama_dtype(&parameter, dtype);
+        if (stored != DTYPE_F32) take_as(p, stored, parameter.rows, parameter.cols);
     }
 }
 
@@ -82,7 +101,17 @@ static void take_activations(Planner *p, const LlamaConfig *c, uint64_t rows)
     uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     const uint32_t cols[] = {c->width, heads,    kv,        kv,        heads,     2 * c->heads,
                              c->width, c->width, c->hidden, c->hidden, c->hidden, c->width};
-    take_columns(p, rows, cols, sizeof cols / sizeof *cols);
+    take_columns(p, DTYPE_F32, rows, cols, sizeof cols / sizeof *cols);
+}
+
+// block_kept_make
+static void take_kept(Planner *p, const LlamaConfig *c, Dtype dtype, uint64_t rows)
+{
+    uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
+    const uint32_t cols[] = {c->width, heads,    kv,        kv,        heads,
+                             c->width, c->width, c->hidden, c->hidden, c->hidden};
+    take_columns(p, dtype, rows, cols, sizeof cols / sizeof *cols);
+    take(p, rows, 2 * c->heads);
 }
 
 // block_gradients_make
@@ -90,7 +119,7 @@ static void take_block_gradients(Planner *p, const LlamaConfig *c, uint64_t rows
 {
     uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     const uint32_t cols[] = {c->hidden, c->hidden, c->hidden, c->width, heads, heads, kv, kv, 1};
-    take_columns(p, rows, cols, sizeof cols / sizeof *cols);
+    take_columns(p, DTYPE_F32, rows, cols, sizeof cols / sizeof *cols);
 }
 
 // step.c's make_losses
@@ -114,13 +143,16 @@ static void take_forward(Planner *p, const PlanShape *shape, uint32_t rows, bool
     take(p, rows < c->context ? rows : c->context, c->head_size);
     take(p, 1, STEP_VALUES);
     set_role(p, PLAN_LOGITS);
-    take_columns(p, chunk, exit_cols, 3);
+    take_columns(p, DTYPE_F32, chunk, exit_cols, 3);
     set_role(p, PLAN_ACTIVATIONS);
     bool sweep = backward && !shape->exits_alone;
     uint32_t streams = sweep || (backward && shape->distill) ? deepest + 1 : 2;
-    uint32_t sets = sweep && !shape->recompute ? deepest : 1;
+    bool every_block = sweep && !shape->recompute, halves = shape->storage.activations != DTYPE_F32;
+    uint32_t sets = every_block && !halves ? deepest : 1;
     for (uint32_t i = 0; i < streams; i++) take(p, rows, c->width);
     for (uint32_t i = 0; i < sets; i++) take_activations(p, c, rows);
+    for (uint32_t i = 0; i < deepest && every_block && halves; i++)
+        take_kept(p, c, shape->storage.activations, rows);
     take_losses(p, rows, chunk, backward);
 }
 
@@ -129,14 +161,14 @@ static void take_training(Planner *p, const PlanShape *shape)
 {
     const LlamaConfig *c = shape->model;
     const uint32_t exit_cols[] = {c->width, c->width, 1};
-    take_parameters(p, PLAN_GRADIENTS, first_trained(p));
-    take_parameters(p, PLAN_MOMENTS, first_trained(p));
-    take_parameters(p, PLAN_MOMENTS, first_trained(p));
+    take_parameters(p, PLAN_GRADIENTS, first_trained(p), shape->storage.gradients);
+    take_parameters(p, PLAN_MOMENTS, first_trained(p), shape->storage.moments);
+    take_parameters(p, PLAN_MOMENTS, first_trained(p), shape->storage.moments);
     set_role(p, PLAN_ACTIVATIONS);
     if (!shape->exits_alone) take_block_gradients(p, c, shape->rows);
     if (!shape->exits_alone) take(p, shape->rows, c->width);
     set_role(p, PLAN_LOGITS);
-    take_columns(p, step_chunk_rows(shape->rows, c->vocab_size), exit_cols, 3);
+    take_columns(p, DTYPE_F32, step_chunk_rows(shape->rows, c->vocab_size), exit_cols, 3);
     set_role(p, PLAN_OTHER);
     take(p, count_partials(p), 1);
     take(p, 1, 2);
@@ -161,7 +193,8 @@ PlanShape plan_shape(const TrainConfig *config, const LlamaConfig *model, uint32
                        .valid_longest = valid_longest,
                        .recompute = config->recompute,
                        .exits_alone = config->method == METHOD_ICT,
-                       .distill = config->choices.distill > 0};
+                       .distill = config->choices.distill > 0,
+                       .storage = config->storage};
 }
 
 bool plan_make(Plan *plan, const PlanShape *shape, Error *err)
@@ -172,7 +205,8 @@ bool plan_make(Plan *plan, const PlanShape *shape, Error *err)
     if (!p.names.blocks) return error_set(err, "out of memory");
     set_role(&p, PLAN_OTHER);
     take(&p, 1, STAGING / 4);
-    take_parameters(&p, PLAN_WEIGHTS, 0);
+    take_parameters(&p, PLAN_WEIGHTS, 0, DTYPE_F32);
+    take_copies(&p, shape->storage.weights);
     take_batch(&p, shape->rows);
     take_forward(&p, shape, shape->rows, true);
     take_training(&p, shape);

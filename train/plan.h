@@ -26,6 +26,7 @@ typedef struct {
     uint32_t rows;          // of a micro-batch, at most
     uint32_t valid_longest; // tokens of the longest record that is scored; 0: no validation
     bool recompute, exits_alone, distill; // as in StepOptions
+    StorageTypes storage;
 } PlanShape;
 
 // What a run of that config trains (its exits and depth complete, model's config as

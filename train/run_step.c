@@ -56,7 +56,8 @@ static bool run_batches(Run *run, const Draw *draws, StepReport *report, Error *
     const StepTerms terms = {.weights = weights,
                              .skip = c->choices.layer_dropout > 0 ? skip : NULL,
                              .distill = c->choices.distill,
-                             .temperature = c->choices.temperature};
+                             .temperature = c->choices.temperature,
+                             .scale = run->state.scale};
     uint32_t blocks = run->model.config.blocks;
     StepRows rows = {0};
     for (uint32_t i = 0; i < c->batch_size * c->grad_accum; i++)
@@ -79,6 +80,22 @@ static bool run_batches(Run *run, const Draw *draws, StepReport *report, Error *
 
 enum { NORM_MEMORY = 100 }; // steps over which the usual gradient norm is a mean
 
+// The loss's scale follows what 16 bits hold: half of it where gradients overflowed, twice after a
+// while without (Micikevicius et al., arXiv 1710.03740, 3.2). Whether that may mend a skipped step.
+static bool adapt_scale(TrainState *state, const TrainConfig *c, const StepReport *report)
+{
+    bool overflow = report->skipped && isfinite(report->loss) && !isfinite(report->norm);
+    bool mends = overflow && state->scale > 1;
+    if (!train_config_scales(c)) return false;
+    state->scale_age = report->skipped ? 0 : state->scale_age + 1;
+    if (mends) state->scale /= 2;
+    if (state->scale_age == c->loss_scale_window) {
+        state->scale_age = 0;
+        if (state->scale < LARGEST_LOSS_SCALE) state->scale *= 2;
+    }
+    return mends;
+}
+
 // What came of the step: whether the weights were left alone, for how many steps in a row.
 static bool count_step(Run *run, StepReport *report, double limit, Error *err)
 {
@@ -86,7 +103,8 @@ static bool count_step(Run *run, StepReport *report, double limit, Error *err)
     report->skipped =
         !isfinite(report->loss) || !isfinite(report->norm) || (limit > 0 && report->norm > limit);
     state->skipped += report->skipped;
-    state->skipped_in_row = report->skipped ? state->skipped_in_row + 1 : 0;
+    bool mends = adapt_scale(state, run->config, report);
+    state->skipped_in_row = report->skipped ? state->skipped_in_row + !mends : 0;
     report->skipped_in_all = state->skipped;
     if (!report->skipped) {
         uint64_t n = ++state->updates < NORM_MEMORY ? state->updates : NORM_MEMORY;
@@ -109,7 +127,8 @@ bool run_step(Run *run, Draw *draws, StepReport *report, Error *err)
                            .steps = c->steps,
                            .exit_count = c->exit_count,
                            .exits = c->exits,
-                           .rate = train_config_rate(c, number)};
+                           .rate = train_config_rate(c, number),
+                           .scale = train_config_scales(c) ? run->state.scale : 0};
     for (uint32_t i = 0; i < c->batch_size * c->grad_accum; i++)
         draws[i] = train_data_next(&run->data);
     UpdateValues values = {.rate = report->rate,
@@ -118,7 +137,8 @@ bool run_step(Run *run, Draw *draws, StepReport *report, Error *err)
                            .epsilon = c->epsilon,
                            .weight_decay = c->weight_decay,
                            .clip = c->clip,
-                           .time = run->state.updates + 1};
+                           .time = run->state.updates + 1,
+                           .scale = run->state.scale};
     if (!step_zero_gradients(run->step, err) || !run_batches(run, draws, report, err)) return false;
     values.limit = isfinite(report->loss) ? limit : -1;
     bool ok = step_update(run->step, &values, &report->norm, err);

@@ -29,9 +29,14 @@ size_t step_first_trained(const Step *s)
     return s->options.exits_alone ? llama_shared_count(&s->model->config) : 0;
 }
 
+bool step_keeps_halves(const Step *s)
+{
+    return step_sweeps(s) && !s->options.recompute && s->options.storage.activations != DTYPE_F32;
+}
+
 static uint32_t stored_sets(const Step *s)
 {
-    return step_sweeps(s) && !s->options.recompute ? s->deepest : 1;
+    return step_sweeps(s) && !s->options.recompute && !step_keeps_halves(s) ? s->deepest : 1;
 }
 
 static uint32_t stored_streams(const Step *s)
@@ -57,14 +62,6 @@ static uint32_t count_partials(Step *s)
     return count;
 }
 
-// As many parameters as are trained.
-static bool make_parameters(Step *s, Llama *parameters, Error *err)
-{
-    const Llama *m = s->model;
-    return (s->options.exits_alone ? llama_make_exits : llama_make)(parameters, m->gpu, &m->config,
-                                                                    err);
-}
-
 static bool make_sweep(Step *s, Error *err)
 {
     const LlamaConfig *c = &s->model->config;
@@ -77,13 +74,32 @@ static bool make_training(Step *s, Error *err)
 {
     Gpu *gpu = s->model->gpu;
     const LlamaConfig *c = &s->model->config;
-    return make_parameters(s, &s->gradients, err) && make_parameters(s, &s->means, err) &&
-           make_parameters(s, &s->squares, err) && (!step_sweeps(s) || make_sweep(s, err)) &&
+    const StorageTypes *types = &s->options.storage;
+    size_t first = step_first_trained(s);
+    return llama_make_as(&s->gradients, gpu, c, first, types->gradients, err) &&
+           moments_make(&s->moments, gpu, c, first, types->moments, err) &&
+           (!step_sweeps(s) || make_sweep(s, err)) &&
            make(&s->dpicked, gpu, MEMORY_DEVICE, s->chunk, c->width, err) &&
            make(&s->dnormed, gpu, MEMORY_DEVICE, s->chunk, c->width, err) &&
            make(&s->inverse, gpu, MEMORY_DEVICE, s->chunk, 1, err) &&
            make(&s->partials, gpu, MEMORY_DEVICE, count_partials(s), 1, err) &&
            make(&s->clip, gpu, MEMORY_HOST, 1, 2, err);
+}
+
+// What each block keeps, where that has 16 bits; otherwise how its activations are rounded, if at
+// all.
+static bool make_kept(Step *s, Error *err)
+{
+    const Llama *m = s->model;
+    Dtype dtype = s->options.storage.activations;
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < s->deepest; i++) {
+        s->kept[i].dtype = dtype;
+        if (step_keeps_halves(s))
+            ok = block_kept_make(&s->kept[i].kept, m->gpu, &m->config, dtype, s->batch.capacity,
+                                 err);
+    }
+    return ok;
 }
 
 static bool make_losses(Step *s, Error *err)
@@ -106,7 +122,8 @@ static bool make_tensors(Step *s, Error *err)
     const LlamaConfig *c = &s->model->config;
     uint32_t rows = s->batch.capacity;
     s->turns = rope_turns_make(gpu, c, rows < c->context ? rows : c->context, err);
-    bool ok = s->turns.span && make(&s->values, gpu, MEMORY_HOST, 1, STEP_VALUES, err) &&
+    bool ok = s->turns.span && copies_make(&s->copies, s->model, s->options.storage.weights, err) &&
+              make(&s->values, gpu, MEMORY_HOST, 1, STEP_VALUES, err) &&
               make(&s->picked, gpu, MEMORY_DEVICE, s->chunk, c->width, err) &&
               make(&s->normed, gpu, MEMORY_DEVICE, s->chunk, c->width, err) &&
               make(&s->logits, gpu, MEMORY_DEVICE, s->chunk, c->vocab_size, err);
@@ -114,7 +131,8 @@ static bool make_tensors(Step *s, Error *err)
         ok = make(&s->streams[i], gpu, MEMORY_DEVICE, rows, c->width, err);
     for (uint32_t i = 0; ok && i < stored_sets(s); i++)
         ok = block_activations_make(&s->activations[i], gpu, c, rows, err);
-    return ok && make_losses(s, err) && (!s->options.backward || make_training(s, err));
+    return ok && make_kept(s, err) && make_losses(s, err) &&
+           (!s->options.backward || make_training(s, err));
 }
 
 // ---- life time ---------------------------------------------------------------------------------
@@ -130,12 +148,14 @@ static bool make_lists(Step *s, Error *err)
 {
     s->streams = calloc(s->deepest + 1, sizeof *s->streams);
     s->activations = calloc(s->deepest, sizeof *s->activations);
+    s->kept = calloc(s->deepest, sizeof *s->kept);
     s->forward = calloc(s->deepest, sizeof *s->forward);
     s->back = calloc(s->deepest, sizeof *s->back);
     s->skip = calloc(s->deepest, sizeof *s->skip);
     s->exit = calloc(s->exit_count, sizeof *s->exit);
     s->list = calloc(3 * s->deepest + s->exit_count + 2, sizeof *s->list);
-    if (s->streams && s->activations && s->forward && s->back && s->skip && s->exit && s->list)
+    if (s->streams && s->activations && s->kept && s->forward && s->back && s->skip && s->exit &&
+        s->list)
         return true;
     return error_set(err, "out of memory");
 }
@@ -157,7 +177,7 @@ Step *step_open_with(Llama *model, const StepOptions *options, Error *err)
     s->deepest = s->exits[count - 1];
     s->chunk = step_chunk_rows(options->capacity, model->config.vocab_size);
     if (make_lists(s, err) && batch_make(&s->batch, model->gpu, options->capacity, err) &&
-        make_tensors(s, err) && step_record(s, err))
+        make_tensors(s, err) && step_record(s, err) && step_refresh(s, err))
         return s;
     step_close(s);
     return NULL;
@@ -175,7 +195,7 @@ Step *step_open(Llama *model, const uint32_t *exits, uint32_t exit_count, uint32
 
 static void free_tapes(Step *s)
 {
-    Tape *const single[] = {s->embed, s->embed_back, s->zero, s->update};
+    Tape *const single[] = {s->embed, s->embed_back, s->zero, s->update, s->refresh};
     for (size_t i = 0; i < sizeof single / sizeof *single; i++) tape_free(single[i]);
     for (uint32_t i = 0; s->forward && i < s->deepest; i++) tape_free(s->forward[i]);
     for (uint32_t i = 0; s->back && i < s->deepest; i++) tape_free(s->back[i]);
@@ -196,14 +216,17 @@ void step_close(Step *s)
     for (uint32_t i = 0; s->streams && i <= s->deepest; i++) tensor_free(gpu, &s->streams[i]);
     for (uint32_t i = 0; s->activations && i < s->deepest; i++)
         block_activations_free(&s->activations[i], gpu);
+    for (uint32_t i = 0; s->kept && i < s->deepest; i++)
+        block_activations_free(&s->kept[i].kept, gpu);
     for (uint32_t e = 0; e < s->exit_count; e++) tensor_free(gpu, &s->losses[e]);
     for (uint32_t e = 0; e < s->exit_count; e++) tensor_free(gpu, &s->divergences[e]);
     block_gradients_free(&s->block_gradients, gpu);
     llama_free(&s->gradients);
-    llama_free(&s->means);
-    llama_free(&s->squares);
+    moments_free(&s->moments);
+    copies_free(&s->copies);
     free(s->streams);
     free(s->activations);
+    free(s->kept);
     free(s->forward);
     free(s->back);
     free(s->skip);
@@ -232,12 +255,17 @@ Llama *step_gradients(Step *step)
     return &step->gradients;
 }
 
-Llama *step_moment(Step *step, bool square)
+MomentSet *step_moments(Step *step)
 {
-    return square ? &step->squares : &step->means;
+    return &step->moments;
 }
 
 // ---- running -----------------------------------------------------------------------------------
+
+bool step_refresh(Step *step, Error *err)
+{
+    return gpu_run(step->model->gpu, &step->refresh, 1, err);
+}
 
 bool step_zero_gradients(Step *step, Error *err)
 {
@@ -299,8 +327,9 @@ static size_t list_forward(Step *s, const StepTerms *terms)
 bool step_run_with(Step *s, const StepTerms *terms, Error *err)
 {
     float *values = tensor_host(s->values);
+    double scale = terms->scale > 0 ? terms->scale : 1;
     for (uint32_t e = 0; terms->weights && e < s->exit_count; e++)
-        values[STEP_WEIGHTS + e] = (float)terms->weights[e];
+        values[STEP_WEIGHTS + e] = (float)(scale * terms->weights[e]);
     values[STEP_DISTILL] = (float)terms->distill;
     values[STEP_TEMPERATURE] = (float)terms->temperature;
     size_t n = step_sweeps(s) ? list_training(s, terms) : list_forward(s, terms);
@@ -326,6 +355,8 @@ bool step_update(Step *s, const UpdateValues *update, double *norm, Error *err)
     values[STEP_CORRECTION2] = (float)(1.0 - pow(update->beta2, (double)update->time));
     values[STEP_CLIP] = (float)update->clip;
     values[STEP_LIMIT] = (float)update->limit;
+    values[STEP_UNSCALE] = (float)(1 / (update->scale > 0 ? update->scale : 1));
+    values[STEP_TIME] = (float)update->time;
     if (!gpu_run(s->model->gpu, &s->update, 1, err)) return false;
     *norm = ((const float *)tensor_host(s->clip))[CLIP_NORM];
     return true;

@@ -7,6 +7,8 @@
 
 #include "model/block.h"
 #include "train/batch.h"
+#include "train/moments.h"
+#include "train/storage.h"
 
 // What a step takes from the schedule and the config.
 typedef struct {
@@ -15,6 +17,7 @@ typedef struct {
     double limit;  // a larger norm, and always one that is not finite, leaves the weights and
                    // moments alone; 0: no limit, below 0: no update at all
     uint64_t time; // updates so far, this one included (Adam's t)
+    double scale;  // what the step's losses were scaled with (StepTerms.scale); 0: 1
 } UpdateValues;
 
 typedef struct Step Step;
@@ -29,6 +32,7 @@ typedef struct {
     bool exits_alone; // only the exits' own norms and heads are trained; the blocks are frozen and
                       // nothing flows back through them
     bool distill;     // StepTerms.distill is used
+    StorageTypes storage;
 } StepOptions;
 
 // model must outlive the step.
@@ -55,6 +59,7 @@ typedef struct {
     const bool *skip;      // (deepest exit) blocks that are left out, forward and backward; or NULL
     double distill;        // the share of the distillation term; needs StepOptions.distill
     double temperature;    // T, > 0 with distill
+    double scale;          // of all gradients, so that 16 bits hold small ones; 0: 1
 } StepTerms;
 bool step_run_with(Step *step, const StepTerms *terms, Error *err);
 // Clips and updates every parameter; *norm is the gradient norm before clipping.
@@ -64,8 +69,10 @@ bool step_update(Step *step, const UpdateValues *values, double *norm, Error *er
 const float *step_losses(const Step *step, uint32_t exit);
 // The same for distillation: (supervised) values of T^2 KL; NULL for the deepest exit and without.
 const float *step_divergences(const Step *step, uint32_t exit);
-Llama *step_gradients(Step *step); // for tests
-// AdamW's moments, for checkpoints: the running mean of gradients, or of their squares.
-Llama *step_moment(Step *step, bool square);
+Llama *step_gradients(Step *step);   // for tests
+MomentSet *step_moments(Step *step); // for checkpoints
+// What the kernels compute with is made anew from the model's weights; to be called where these
+// were changed by anything but step_update.
+bool step_refresh(Step *step, Error *err);
 
 #endif

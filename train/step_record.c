@@ -19,8 +19,8 @@ static void record_embed(Step *s, Tape *tape, uint32_t unused)
 static void record_forward(Step *s, Tape *tape, uint32_t block)
 {
     const BlockRows rows = block_rows(s);
-    block_forward(tape, &s->model->config, &s->model->blocks[block], step_kept(s, block),
-                  step_stream(s, block + 1), step_stream(s, block), &rows, NULL);
+    block_forward(tape, &s->model->config, &s->copies.llama.blocks[block], step_kept(s, block),
+                  step_stream(s, block + 1), step_stream(s, block), &rows, NULL, &s->kept[block]);
 }
 
 static void record_skip(Step *s, Tape *tape, uint32_t block)
@@ -31,15 +31,20 @@ static void record_skip(Step *s, Tape *tape, uint32_t block)
 static void record_back(Step *s, Tape *tape, uint32_t block)
 {
     const BlockRows rows = block_rows(s);
-    block_back(tape, &s->model->config, &s->model->blocks[block], &s->gradients.blocks[block],
-               step_kept(s, block), &s->block_gradients, s->dx, step_stream(s, block), &rows);
+    BlockActivations activations = *step_kept(s, block);
+    if (step_keeps_halves(s)) {
+        block_widen(tape, &activations, &s->kept[block], rows.rows);
+        activations.stats = s->kept[block].kept.stats;
+    }
+    block_back(tape, &s->model->config, &s->copies.llama.blocks[block], &s->gradients.blocks[block],
+               &activations, &s->block_gradients, s->dx, step_stream(s, block), &rows);
 }
 
 // The logits of an exit's chunk of supervised rows; leaves its rows in picked and normed. Returns
 // what the head reads.
 static Tensor record_logits(Step *s, Tape *tape, Tensor logits, uint32_t depth, Rows rows)
 {
-    const Llama *m = s->model;
+    const Llama *m = &s->copies.llama;
     Tensor norm = llama_exit_norm(m, depth);
     op_gather(tape, s->picked, step_stream(s, depth), s->batch.index, rows);
     if (norm.span)
@@ -53,7 +58,7 @@ static Tensor record_logits(Step *s, Tape *tape, Tensor logits, uint32_t depth, 
 // frozen only what is the exit's own gets one.
 static void record_exit_back(Step *s, Tape *tape, uint32_t depth, Tensor read, Rows rows)
 {
-    const Llama *m = s->model, *d = &s->gradients;
+    const Llama *m = &s->copies.llama, *d = &s->gradients;
     Tensor norm = llama_exit_norm(m, depth), dhead = llama_exit_head(d, depth);
     Tensor dnorm = norm.span ? llama_exit_norm(d, depth) : norm;
     bool sweeps = step_sweeps(s);
@@ -112,10 +117,17 @@ static void record_update(Step *s, Tape *tape, uint32_t unused)
     op_clip(tape, s->clip, s->partials, partials, s->values);
     for (size_t i = first; i < count; i++) {
         LlamaParameter p = llama_parameter(s->model, i);
-        op_adamw(tape, *p.tensor, *llama_parameter(&s->means, i).tensor,
-                 *llama_parameter(&s->squares, i).tensor, *llama_parameter(&s->gradients, i).tensor,
-                 s->values, s->clip, p.decay);
+        const Moments moments = moments_of(&s->moments, i);
+        op_adamw(tape, *p.tensor, &moments, *llama_parameter(&s->gradients, i).tensor, s->values,
+                 s->clip, p.decay, (uint32_t)i);
     }
+    copies_record(&s->copies, tape);
+}
+
+static void record_refresh(Step *s, Tape *tape, uint32_t unused)
+{
+    (void)unused;
+    copies_record(&s->copies, tape);
 }
 
 typedef void Recording(Step *step, Tape *tape, uint32_t which);
@@ -133,7 +145,8 @@ static bool record(Tape **tape, Step *s, Recording *recording, const char *what,
 
 bool step_record(Step *s, Error *err)
 {
-    bool ok = record(&s->embed, s, record_embed, "embed", 0, err);
+    bool ok = record(&s->embed, s, record_embed, "embed", 0, err) &&
+              record(&s->refresh, s, record_refresh, "refresh", 0, err);
     for (uint32_t i = 0; ok && i < s->deepest; i++)
         ok = record(&s->forward[i], s, record_forward, "forward", i, err);
     for (uint32_t e = 0; ok && e < s->exit_count; e++)

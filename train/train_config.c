@@ -7,19 +7,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const KEYS[] = {"model",        "tokenizer",      "init",
-                                   "data",         "valid",          "out",
-                                   "method",       "exits",          "steps",
-                                   "batch_size",   "grad_accum",     "context",
-                                   "seed",         "learning_rate",  "schedule",
-                                   "warmup",       "weight_decay",   "beta1",
-                                   "beta2",        "epsilon",        "clip",
-                                   "save_every",   "validate_every", "depth",
-                                   "exit_weights", "exit_scale",     "curriculum",
-                                   "rotation",     "layer_dropout",  "exit_norm",
-                                   "exit_head",    "distill",        "distill_temperature",
-                                   "recompute",    "keep_last",      "keep_best",
-                                   "max_skipped",  "spike_factor",   "document_separator"};
+static const char *const KEYS[] = {"model",
+                                   "tokenizer",
+                                   "init",
+                                   "data",
+                                   "valid",
+                                   "out",
+                                   "method",
+                                   "exits",
+                                   "steps",
+                                   "batch_size",
+                                   "grad_accum",
+                                   "context",
+                                   "seed",
+                                   "learning_rate",
+                                   "schedule",
+                                   "warmup",
+                                   "weight_decay",
+                                   "beta1",
+                                   "beta2",
+                                   "epsilon",
+                                   "clip",
+                                   "save_every",
+                                   "validate_every",
+                                   "depth",
+                                   "exit_weights",
+                                   "exit_scale",
+                                   "curriculum",
+                                   "rotation",
+                                   "layer_dropout",
+                                   "exit_norm",
+                                   "exit_head",
+                                   "distill",
+                                   "distill_temperature",
+                                   "recompute",
+                                   "keep_last",
+                                   "keep_best",
+                                   "max_skipped",
+                                   "spike_factor",
+                                   "document_separator",
+                                   "weight_dtype",
+                                   "gradient_dtype",
+                                   "moment_dtype",
+                                   "activation_dtype",
+                                   "loss_scale",
+                                   "loss_scale_window"};
 
 static bool known(const char *key)
 {
@@ -114,13 +146,16 @@ static bool read_choices(TrainConfig *config, const cJSON *object, const char *f
     config->method = (Method)method;
     config->schedule = (Schedule)schedule;
     config->recompute = recompute == 1;
-    return read_exits(config, object, file, err) && soft_read(&config->choices, object, file, err);
+    return read_exits(config, object, file, err) &&
+           soft_read(&config->choices, object, file, err) &&
+           storage_read(&config->storage, object, file, err);
 }
 
 static bool read_counts(TrainConfig *config, const cJSON *object, const char *file, Error *err)
 {
     const int64_t most = 1000000000;
-    int64_t steps, batch, accum, context, warmup, seed, save, validate, depth, last, best, skipped;
+    int64_t steps, batch, accum, context, warmup, seed, save, validate, depth, last, best, skipped,
+        window;
     bool ok = json_int_or(&steps, object, "steps", 0, 0, most, file, err) &&
               json_int_or(&batch, object, "batch_size", 4, 1, 65536, file, err) &&
               json_int_or(&accum, object, "grad_accum", 8, 1, 65536, file, err) &&
@@ -132,11 +167,13 @@ static bool read_counts(TrainConfig *config, const cJSON *object, const char *fi
               json_int_or(&validate, object, "validate_every", 0, 0, most, file, err);
     ok = ok && json_int_or(&last, object, "keep_last", 2, 1, most, file, err) &&
          json_int_or(&best, object, "keep_best", 0, 0, most, file, err) &&
-         json_int_or(&skipped, object, "max_skipped", 10, 1, most, file, err);
+         json_int_or(&skipped, object, "max_skipped", 10, 1, most, file, err) &&
+         json_int_or(&window, object, "loss_scale_window", 2000, 1, most, file, err);
     if (!ok) return false;
     config->keep_last = (uint64_t)last;
     config->keep_best = (uint64_t)best;
     config->max_skipped = (uint64_t)skipped;
+    config->loss_scale_window = (uint64_t)window;
     config->steps = (uint64_t)steps;
     config->batch_size = (uint32_t)batch;
     config->grad_accum = (uint32_t)accum;
@@ -153,6 +190,14 @@ static bool read_counts(TrainConfig *config, const cJSON *object, const char *fi
     return true;
 }
 
+// A power of two, so that scaling and back loses nothing.
+static bool check_scale(double scale, const char *file, Error *err)
+{
+    int exponent;
+    if (frexp(scale, &exponent) == 0.5) return true;
+    return error_set(err, "%s: key 'loss_scale' is %g, expected a power of two", file, scale);
+}
+
 static bool read_rates(TrainConfig *c, const cJSON *object, const char *file, Error *err)
 {
     return json_number_or(&c->learning_rate, object, "learning_rate", 2e-5, 0, 1e3, file, err) &&
@@ -161,7 +206,10 @@ static bool read_rates(TrainConfig *c, const cJSON *object, const char *file, Er
            json_number_or(&c->beta2, object, "beta2", 0.999, 0, 0.999999999, file, err) &&
            json_number_or(&c->epsilon, object, "epsilon", 1e-8, 1e-30, 1, file, err) &&
            json_number_or(&c->clip, object, "clip", 1.0, 0, 1e9, file, err) &&
-           json_number_or(&c->spike_factor, object, "spike_factor", 0, 0, 1e9, file, err);
+           json_number_or(&c->spike_factor, object, "spike_factor", 0, 0, 1e9, file, err) &&
+           json_number_or(&c->loss_scale, object, "loss_scale", 65536, 1, LARGEST_LOSS_SCALE, file,
+                          err) &&
+           check_scale(c->loss_scale, file, err);
 }
 
 static bool check_exits(const TrainConfig *c, const char *file, Error *err)
@@ -256,6 +304,7 @@ bool train_config_complete(TrainConfig *config, const LlamaConfig *model, Error 
     if (config->context > model->context)
         return error_set(err, "context: %" PRIu32 ", but the model's context is %" PRIu32,
                          config->context, model->context);
+    if (!storage_check(&config->storage, model, err)) return false;
     if (!config->context) config->context = model->context < 2048 ? model->context : 2048;
     return true;
 }
@@ -268,6 +317,11 @@ void train_config_shape(LlamaConfig *shape, const TrainConfig *c)
     memcpy(shape->exits, c->exits, sizeof shape->exits);
     shape->exit_norm = exits ? c->choices.exit_norm : EXIT_NORM_SHARED;
     shape->separate_heads = c->method == METHOD_ICT || (exits && c->choices.separate_heads);
+}
+
+bool train_config_scales(const TrainConfig *c)
+{
+    return c->storage.gradients == DTYPE_F16;
 }
 
 double train_config_rate(const TrainConfig *c, uint64_t step)

@@ -5,6 +5,7 @@
 
 #include "train/data_files.h"
 #include "train/soft.h"
+#include "train/storage.h"
 
 #include <stddef.h>
 
@@ -13,6 +14,8 @@
 // extracted: the first `depth` blocks cut out as a model of their own and fine-tuned alone. arXiv
 // 2309.08968, 4.1.
 typedef enum { METHOD_SOFT, METHOD_SFT, METHOD_ICT, METHOD_EXTRACTED } Method;
+#define LARGEST_LOSS_SCALE 16777216.0
+
 typedef enum { SCHEDULE_COSINE, SCHEDULE_CONSTANT } Schedule;
 
 // Strings are malloc'ed and owned; train_config_free frees them.
@@ -31,10 +34,13 @@ typedef struct {
     uint32_t depth;      // blocks that extracted keeps
     SoftChoices choices; // of soft
     bool recompute;      // a block's forward runs again before its backward: less memory, more time
-    uint64_t steps;      // 0: two epochs (the paper's)
-    uint32_t batch_size; // records of a micro-batch
-    uint32_t grad_accum; // micro-batches of a step
-    uint32_t context;    // tokens of a record at most; 0: the smaller of the model's and 2048
+    StorageTypes storage;
+    double loss_scale;          // with gradients in f16: what the loss is multiplied with at first,
+    uint64_t loss_scale_window; // halved where they overflow, doubled after so many good updates
+    uint64_t steps;             // 0: two epochs (the paper's)
+    uint32_t batch_size;        // records of a micro-batch
+    uint32_t grad_accum;        // micro-batches of a step
+    uint32_t context; // tokens of a record at most; 0: the smaller of the model's and 2048
     double learning_rate, weight_decay, beta1, beta2, epsilon, clip;
     Schedule schedule;
     int64_t warmup; // steps; -1: 3% of them (Alpaca's)
@@ -58,6 +64,9 @@ void train_config_shape(LlamaConfig *shape, const TrainConfig *config);
 
 // Fills what follows from the model (exits of sft, context) and checks exits against its depth.
 bool train_config_complete(TrainConfig *config, const LlamaConfig *model, Error *err);
+
+// Whether gradients are stored so that the loss must be scaled.
+bool train_config_scales(const TrainConfig *config);
 
 // The learning rate of update `step` (1 ..): linear over warmup steps, then the schedule down to 0.
 double train_config_rate(const TrainConfig *config, uint64_t step);

@@ -161,6 +161,7 @@ static bool open_run(Run *run, Error *err)
     if (rows > 1 << 24) return error_set(err, "batch_size: %" PRIu64 " rows are too many", rows);
     if (!make_plan(run, (uint32_t)rows, err)) return false;
     run->state.drops = random_seed(c->seed ^ DROPS);
+    run->state.scale = train_config_scales(c) ? c->loss_scale : 1;
     run->step = step_open_with(&run->model,
                                &(StepOptions){.exits = c->exits,
                                               .exit_count = c->exit_count,
@@ -168,7 +169,8 @@ static bool open_run(Run *run, Error *err)
                                               .backward = true,
                                               .recompute = c->recompute,
                                               .exits_alone = c->method == METHOD_ICT,
-                                              .distill = c->choices.distill > 0},
+                                              .distill = c->choices.distill > 0,
+                                              .storage = c->storage},
                                err);
     if (run->step)
         note(run, "device: %s; %.1f MiB held", gpu_info(run->gpu)->name,

@@ -20,6 +20,7 @@ typedef struct {
     double norm, rate;                    // gradient norm before clipping, learning rate
     bool skipped;                         // loss or norm was not finite, or a spike: no update
     uint64_t skipped_in_all;
+    double scale;                // of the loss in this step; 0: it is not scaled
     uint64_t tokens, supervised; // of this step
     double seconds;              // of this step
     double elapsed;              // since the first step of this process began

@@ -52,7 +52,8 @@ static VkResult make_view(Gpu *gpu, Descriptors *own, Tensor tensor, VkBufferVie
     const VkBufferViewCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
         .buffer = tensor.span->block->buffer,
-        .format = VK_FORMAT_R32G32B32A32_SFLOAT,
+        .format = tensor.dtype == DTYPE_F32 ? VK_FORMAT_R32G32B32A32_SFLOAT
+                                            : VK_FORMAT_R32G32_UINT, // four values of 16 bits
         .offset = tensor.span->offset + tensor.offset,
         .range = tensor_bytes(tensor),
     };

@@ -3,6 +3,7 @@
 #ifndef STRATA_GPU_GPU_H
 #define STRATA_GPU_GPU_H
 
+#include "base/dtype.h"
 #include "base/error.h"
 #include "kernels.h"
 
@@ -12,7 +13,7 @@
 enum {
     GPU_BINDINGS = 10,    // tensors of a kernel, at most
     GPU_ARGS_BYTES = 128, // push constants of a kernel, at most
-    GPU_CONSTANTS = 5,    // specialization constants of a kernel, at most
+    GPU_CONSTANTS = 6,    // specialization constants of a kernel, at most
 };
 
 // ---- devices -----------------------------------------------------------------------------------
@@ -31,7 +32,7 @@ typedef struct {
     uint32_t shared_bytes;     // shared memory of a workgroup
     uint32_t group_lanes;      // invocations of a workgroup, at most
     uint64_t binding_bytes;    // maxStorageBufferRange
-    uint64_t texel_bytes;      // what a texel view sees: maxTexelBufferElements vectors
+    uint64_t texel_bytes;      // what a texel view sees: maxTexelBufferElements vectors of f32
     uint64_t allocation_bytes; // maxMemoryAllocationSize
     uint32_t bindings;         // storage buffers a shader may see
     bool timestamps;           // the compute queue has them
@@ -68,14 +69,20 @@ typedef enum {
     MEMORY_HOST,   // host-visible: small tables that the host writes, results that it reads
 } Memory;
 
-// A matrix in a span, row-major, 4 bytes a value (f32 or u32). An open value: copy it freely.
+// A matrix in a span, row-major. Values of less than 4 bytes are packed into words, the first in
+// the lowest bits, so that no device needs storage of 8 or 16 bits; there cols is a multiple of 4.
+// An open value: copy it freely.
 typedef struct {
     Span *span;
     uint64_t offset; // bytes into the span, a multiple of 256
     uint32_t rows, cols;
+    Dtype dtype;
 } Tensor;
 
 // A zeroed tensor in a span of its own. On failure span is NULL and err names the figure.
+Tensor tensor_make_as(Gpu *gpu, Memory memory, Dtype dtype, uint32_t rows, uint32_t cols,
+                      Error *err);
+// The same of f32, or u32.
 Tensor tensor_make(Gpu *gpu, Memory memory, uint32_t rows, uint32_t cols, Error *err);
 // Gives the span back; no view of it may be used any more. A NULL span is ignored.
 void tensor_free(Gpu *gpu, Tensor *tensor);
@@ -84,7 +91,8 @@ uint64_t tensor_bytes(Tensor tensor);
 Tensor tensor_rows(Tensor tensor, uint32_t first, uint32_t rows);
 // Where the host sees a MEMORY_HOST tensor; NULL for others.
 void *tensor_host(Tensor tensor);
-// Copy through staging and wait; values is (rows, cols). Not while a tape is being recorded.
+// Copy through staging and wait; values is (rows, cols) as the tensor stores them. Not while a tape
+// is being recorded.
 bool tensor_upload(Gpu *gpu, Tensor tensor, const void *values, Error *err);
 bool tensor_download(Gpu *gpu, Tensor tensor, void *values, Error *err);
 // Bytes that tensors hold now and held at the peak, and what was taken from the device for them, in
@@ -135,13 +143,14 @@ typedef struct {
 typedef struct {
     Kernel kernel;
     // By binding; a NULL span is a binding that is not used. A kernel sees tensor i as the storage
-    // buffer at binding i or, where it says so, as the texel view (a samplerBuffer of vectors of
-    // four f32, read only) at binding GPU_BINDINGS + i.
+    // buffer at binding i or, where it says so, as the texel view (of vectors of four values, read
+    // only) at binding GPU_BINDINGS + i: a samplerBuffer of f32 or, for 16 bits a value, a
+    // usamplerBuffer of two words.
     Tensor tensors[GPU_BINDINGS];
     const void *args; // push constants
     uint32_t args_bytes;
     Grid grid;
-    uint32_t constants[GPU_CONSTANTS]; // specialization constants 0..4
+    uint32_t constants[GPU_CONSTANTS]; // specialization constants 0..5
 } Dispatch;
 
 // One tape is recorded at a time. label names it in messages and in debuggers.

@@ -158,19 +158,26 @@ static Span *span_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
     return span;
 }
 
-Tensor tensor_make(Gpu *gpu, Memory memory, uint32_t rows, uint32_t cols, Error *err)
+Tensor tensor_make_as(Gpu *gpu, Memory memory, Dtype dtype, uint32_t rows, uint32_t cols,
+                      Error *err)
 {
-    assert(rows && cols);
+    assert(rows && cols && (dtype == DTYPE_F32 || cols % 4 == 0));
     const uint64_t most = UINT64_MAX / 16; // no device has it; four bytes a value still fit 64 bits
     uint64_t values = (uint64_t)rows * cols;
-    Tensor tensor = {.rows = rows, .cols = cols};
-    tensor.span = span_make(gpu, memory, align_up(4 * (values < most ? values : most)), err);
+    Tensor tensor = {.rows = rows, .cols = cols, .dtype = dtype};
+    uint64_t bytes = dtype_size(dtype) * (values < most ? values : most);
+    tensor.span = span_make(gpu, memory, align_up(bytes), err);
     if (!tensor.span) return tensor;
     Tape *zero = tape_begin(gpu, "zero", err);
     if (zero) tape_fill(zero, tensor, 0);
     if (!zero || !tape_end(zero, err) || !gpu_run(gpu, &zero, 1, err)) tensor_free(gpu, &tensor);
     if (zero) tape_free(zero);
     return tensor;
+}
+
+Tensor tensor_make(Gpu *gpu, Memory memory, uint32_t rows, uint32_t cols, Error *err)
+{
+    return tensor_make_as(gpu, memory, DTYPE_F32, rows, cols, err);
 }
 
 void tensor_free(Gpu *gpu, Tensor *tensor)
@@ -186,13 +193,13 @@ void tensor_free(Gpu *gpu, Tensor *tensor)
 
 uint64_t tensor_bytes(Tensor tensor)
 {
-    return (uint64_t)tensor.rows * tensor.cols * 4;
+    return (uint64_t)tensor.rows * tensor.cols * dtype_size(tensor.dtype);
 }
 
 Tensor tensor_rows(Tensor tensor, uint32_t first, uint32_t rows)
 {
     assert(first <= tensor.rows && rows <= tensor.rows - first);
-    tensor.offset += (uint64_t)first * tensor.cols * 4;
+    tensor.offset += (uint64_t)first * tensor.cols * dtype_size(tensor.dtype);
     tensor.rows = rows;
     assert(tensor.offset % ALIGNMENT == 0);
     return tensor;

@@ -55,7 +55,7 @@ static Tape *record_block(Session *s, uint32_t block, Rows rows, Error *err)
     const BlockRows block_rows = {rows, s->row_table, s->turns};
     block_forward(tape, &s->model->config, &s->model->blocks[block], &s->activations,
                   s->streams[(block + 1) % 2], s->streams[block % 2], &block_rows,
-                  &s->caches[block]);
+                  &s->caches[block], NULL);
     if (tape_end(tape, err)) return tape;
     tape_free(tape);
     return NULL;

@@ -10,17 +10,19 @@ typedef struct {
     uint32_t cols;
 } Wanted;
 
-static bool make_all(Gpu *gpu, const Wanted *wanted, size_t count, uint32_t rows, Error *err)
+static bool make_all(Gpu *gpu, const Wanted *wanted, size_t count, Dtype dtype, uint32_t rows,
+                     Error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        *wanted[i].tensor = tensor_make(gpu, MEMORY_DEVICE, rows, wanted[i].cols, err);
+        *wanted[i].tensor = tensor_make_as(gpu, MEMORY_DEVICE, dtype, rows, wanted[i].cols, err);
         if (!wanted[i].tensor->span) return false;
     }
     return true;
 }
 
-enum { ACTIVATIONS = 12, GRADIENTS = 9 };
+enum { ACTIVATIONS = 12, HALVES = 10, GRADIENTS = 9 };
 
+// The first HALVES are those that may be kept in 16 bits.
 static void list_activations(Wanted *list, BlockActivations *a, const LlamaConfig *c)
 {
     uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
@@ -29,12 +31,12 @@ static void list_activations(Wanted *list, BlockActivations *a, const LlamaConfi
                                      {&a->k, kv},
                                      {&a->v, kv},
                                      {&a->attended, heads},
-                                     {&a->stats, 2 * c->heads},
                                      {&a->middle, c->width},
                                      {&a->mlp_normed, c->width},
                                      {&a->gate, c->hidden},
                                      {&a->up, c->hidden},
                                      {&a->h, c->hidden},
+                                     {&a->stats, 2 * c->heads},
                                      {&a->branch, c->width}};
     for (int i = 0; i < ACTIVATIONS; i++) list[i] = all[i];
 }
@@ -55,8 +57,21 @@ bool block_activations_make(BlockActivations *a, Gpu *gpu, const LlamaConfig *co
     Wanted list[ACTIVATIONS];
     *a = (BlockActivations){0};
     list_activations(list, a, config);
-    if (make_all(gpu, list, ACTIVATIONS, rows, err)) return true;
+    if (make_all(gpu, list, ACTIVATIONS, DTYPE_F32, rows, err)) return true;
     block_activations_free(a, gpu);
+    return false;
+}
+
+bool block_kept_make(BlockActivations *kept, Gpu *gpu, const LlamaConfig *config, Dtype dtype,
+                     uint32_t rows, Error *err)
+{
+    Wanted list[ACTIVATIONS];
+    *kept = (BlockActivations){0};
+    list_activations(list, kept, config);
+    if (make_all(gpu, list, HALVES, dtype, rows, err) &&
+        make_all(gpu, list + HALVES, 1, DTYPE_F32, rows, err)) // stats
+        return true;
+    block_activations_free(kept, gpu);
     return false;
 }
 
@@ -73,7 +88,7 @@ bool block_gradients_make(BlockGradients *g, Gpu *gpu, const LlamaConfig *config
     Wanted list[GRADIENTS];
     *g = (BlockGradients){0};
     list_gradients(list, g, config);
-    if (make_all(gpu, list, GRADIENTS, rows, err)) return true;
+    if (make_all(gpu, list, GRADIENTS, DTYPE_F32, rows, err)) return true;
     block_gradients_free(g, gpu);
     return false;
 }
@@ -110,18 +125,46 @@ static Heads block_heads(const LlamaConfig *c)
     return (Heads){c->heads, c->kv_heads, c->head_size};
 }
 
-void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
-                   const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
-                   const BlockCache *cache)
+static const BlockStorage IN_F32 = {.dtype = DTYPE_F32};
+
+// Rounds an activation that was just made, and keeps it where it is to be kept.
+static void keep(Tape *tape, const BlockStorage *storage, Tensor kept, Tensor x, Rows r)
+{
+    if (storage->dtype != DTYPE_F32) op_keep(tape, kept, x, storage->dtype, r);
+}
+
+void block_widen(Tape *tape, const BlockActivations *a, const BlockStorage *storage, Rows rows)
+{
+    const BlockActivations *k = &storage->kept;
+    const Tensor pairs[HALVES][2] = {{a->normed, k->normed},
+                                     {a->q, k->q},
+                                     {a->k, k->k},
+                                     {a->v, k->v},
+                                     {a->attended, k->attended},
+                                     {a->middle, k->middle},
+                                     {a->mlp_normed, k->mlp_normed},
+                                     {a->gate, k->gate},
+                                     {a->up, k->up},
+                                     {a->h, k->h}};
+    for (int i = 0; i < HALVES; i++) op_widen(tape, pairs[i][0], pairs[i][1], rows);
+}
+
+// The residual stream between attention and MLP. What is rounded is q and k behind their turn.
+static void attention_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                              const BlockActivations *a, Tensor x, const BlockRows *rows,
+                              const BlockCache *cache, const BlockStorage *storage)
 {
     Rows r = rows->rows;
-    float epsilon = (float)config->norm_epsilon;
-    op_rmsnorm(tape, a->normed, x, w->attn_norm, epsilon, r);
+    op_rmsnorm(tape, a->normed, x, w->attn_norm, (float)config->norm_epsilon, r);
+    keep(tape, storage, storage->kept.normed, a->normed, r);
     op_matmul(tape, a->q, a->normed, w->q, r);
     op_matmul(tape, a->k, a->normed, w->k, r);
     op_matmul(tape, a->v, a->normed, w->v, r);
     op_rope(tape, a->q, rows->row_table, rows->turns, r);
     op_rope(tape, a->k, rows->row_table, rows->turns, r);
+    keep(tape, storage, storage->kept.q, a->q, r);
+    keep(tape, storage, storage->kept.k, a->k, r);
+    keep(tape, storage, storage->kept.v, a->v, r);
     Tensor k = a->k, v = a->v;
     if (cache) {
         op_scatter(tape, cache->k, a->k, cache->slots, false, r);
@@ -129,14 +172,29 @@ void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
         k = cache->k;
         v = cache->v;
     }
-    op_attention(tape, a->attended, a->stats, a->q, k, v, rows->row_table, block_heads(config), r);
+    Tensor stats = storage->kept.stats.span ? storage->kept.stats : a->stats;
+    op_attention(tape, a->attended, stats, a->q, k, v, rows->row_table, block_heads(config), r);
+    keep(tape, storage, storage->kept.attended, a->attended, r);
     op_matmul(tape, a->branch, a->attended, w->o, r);
     op_add(tape, a->middle, x, a->branch, r);
+    keep(tape, storage, storage->kept.middle, a->middle, r);
+}
 
-    op_rmsnorm(tape, a->mlp_normed, a->middle, w->mlp_norm, epsilon, r);
+void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                   const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
+                   const BlockCache *cache, const BlockStorage *storage)
+{
+    Rows r = rows->rows;
+    if (!storage) storage = &IN_F32;
+    attention_forward(tape, config, w, a, x, rows, cache, storage);
+    op_rmsnorm(tape, a->mlp_normed, a->middle, w->mlp_norm, (float)config->norm_epsilon, r);
+    keep(tape, storage, storage->kept.mlp_normed, a->mlp_normed, r);
     op_matmul(tape, a->gate, a->mlp_normed, w->gate, r);
     op_matmul(tape, a->up, a->mlp_normed, w->up, r);
+    keep(tape, storage, storage->kept.gate, a->gate, r);
+    keep(tape, storage, storage->kept.up, a->up, r);
     op_swiglu(tape, a->h, a->gate, a->up, r);
+    keep(tape, storage, storage->kept.h, a->h, r);
     op_matmul(tape, a->branch, a->h, w->down, r);
     op_add(tape, out, a->middle, a->branch, r);
 }

@@ -27,6 +27,14 @@ typedef struct {
     Tensor branch;      // (R, D) what a branch adds
 } BlockActivations;
 
+// How activations are stored. With 16 bits each is rounded as soon as it is made, so that forward
+// reads what backward will; `kept` is where the rounded values stay for backward (rows of R, in 16
+// bits, but stats in f32), or empty where they are made again. attention's branch is not kept.
+typedef struct {
+    Dtype dtype; // DTYPE_F32: nothing is rounded, kept is not used
+    BlockActivations kept;
+} BlockStorage;
+
 // The gradients that backward needs for a while; one set serves every block.
 typedef struct {
     Tensor h, gate, up; // (R, H)
@@ -45,6 +53,11 @@ typedef struct {
 bool block_activations_make(BlockActivations *a, Gpu *gpu, const LlamaConfig *config, uint32_t rows,
                             Error *err);
 void block_activations_free(BlockActivations *a, Gpu *gpu);
+// What BlockStorage.kept needs, in `dtype` of 16 bits; freed by block_activations_free.
+bool block_kept_make(BlockActivations *kept, Gpu *gpu, const LlamaConfig *config, Dtype dtype,
+                     uint32_t rows, Error *err);
+// Brings back what forward kept.
+void block_widen(Tape *tape, const BlockActivations *a, const BlockStorage *storage, Rows rows);
 bool block_gradients_make(BlockGradients *g, Gpu *gpu, const LlamaConfig *config, uint32_t rows,
                           Error *err);
 void block_gradients_free(BlockGradients *g, Gpu *gpu);
@@ -54,10 +67,10 @@ void block_gradients_free(BlockGradients *g, Gpu *gpu);
 Tensor rope_turns_make(Gpu *gpu, const LlamaConfig *config, uint32_t context, Error *err);
 
 // out (R, D) = block(x (R, D)). With a cache, keys and values go there and attention reads there;
-// cache NULL: rows attend to rows.
+// cache NULL: rows attend to rows. storage NULL: activations are f32.
 void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                    const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
-                   const BlockCache *cache);
+                   const BlockCache *cache, const BlockStorage *storage);
 
 // dx (R, D) comes as the gradient of out and leaves as the gradient of x, in place: the residual
 // stream's gradient passes a block and each branch adds to it. dw gets += .

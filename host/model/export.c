@@ -14,7 +14,7 @@
 
 enum { PIECE = 1 << 14, FILE_LIMIT = 1 << 30 };
 
-// By WeightDtype: Hugging Face's name, and what narrows to it.
+// By Dtype: Hugging Face's name, and what narrows to it.
 static const struct {
     const char *name;
     uint16_t (*narrow)(uint32_t pattern);
@@ -145,7 +145,7 @@ static ShardName shard_name(const Plan *plan, uint32_t shard)
 }
 
 // values (count) as patterns of the dtype; the first one that is finite no more, or NULL.
-static const float *narrow(uint16_t *out, const float *values, uint64_t count, WeightDtype dtype)
+static const float *narrow(uint16_t *out, const float *values, uint64_t count, Dtype dtype)
 {
     for (uint64_t i = 0; i < count; i++) {
         uint32_t wide;
@@ -157,7 +157,7 @@ static const float *narrow(uint16_t *out, const float *values, uint64_t count, W
     return NULL;
 }
 
-static bool put_item(SafetensorsWriter *writer, const Item *item, WeightDtype dtype, Error *err)
+static bool put_item(SafetensorsWriter *writer, const Item *item, Dtype dtype, Error *err)
 {
     float values[PIECE];
     uint16_t patterns[PIECE];

@@ -10,7 +10,7 @@
 
 typedef struct {
     uint32_t depth;      // blocks, 1 .. L
-    WeightDtype dtype;   // of all weights; rounded to the nearest value, ties to even
+    Dtype dtype;         // of all weights; rounded to the nearest value, ties to even
     uint64_t shard_size; // most bytes of tensors in a file; a larger tensor gets one of its own
 } ExportOptions;
 

@@ -146,22 +146,31 @@ Tensor llama_exit_head(const Llama *llama, uint32_t depth)
     return own ? llama->exits[e].head : llama->head;
 }
 
-static bool make_parameters(Llama *llama, size_t first, Error *err)
+Dtype llama_dtype(const LlamaParameter *p, Dtype dtype)
+{
+    bool packs = p->rows && p->rows % 4 == 0 && p->cols % 4 == 0;
+    if (dtype == DTYPE_U8 && (uint64_t)p->rows * p->cols < QUANT_LEAST) packs = false;
+    return packs ? dtype : DTYPE_F32;
+}
+
+static bool make_parameters(Llama *llama, size_t first, Dtype dtype, Error *err)
 {
     for (size_t i = first; i < llama_parameter_count(&llama->config); i++) {
         LlamaParameter p = llama_parameter(llama, i);
-        *p.tensor = tensor_make(llama->gpu, MEMORY_DEVICE, p.rows ? p.rows : 1, p.cols, err);
+        *p.tensor = tensor_make_as(llama->gpu, MEMORY_DEVICE, llama_dtype(&p, dtype),
+                                   p.rows ? p.rows : 1, p.cols, err);
         if (!p.tensor->span) return false;
     }
     return true;
 }
 
-static bool make_from(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first, Error *err)
+bool llama_make_as(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first, Dtype dtype,
+                   Error *err)
 {
     *llama = (Llama){.gpu = gpu, .config = *config};
     llama->blocks = calloc(config->blocks, sizeof *llama->blocks);
     if (!llama->blocks) return error_set(err, "out of memory");
-    if (!make_parameters(llama, first, err)) {
+    if (!make_parameters(llama, first, dtype, err)) {
         llama_free(llama);
         return false;
     }
@@ -171,12 +180,7 @@ static bool make_from(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t 
 
 bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err)
 {
-    return make_from(llama, gpu, config, 0, err);
-}
-
-bool llama_make_exits(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err)
-{
-    return make_from(llama, gpu, config, llama_shared_count(config), err);
+    return llama_make_as(llama, gpu, config, 0, DTYPE_F32, err);
 }
 
 void llama_free(Llama *llama)
@@ -227,7 +231,7 @@ bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNo
     c->exit_norm = norm;
     c->separate_heads = separate_heads;
     float *values = parameter_buffer(c, err);
-    bool ok = values && make_parameters(llama, llama_shared_count(c), err);
+    bool ok = values && make_parameters(llama, llama_shared_count(c), DTYPE_F32, err);
     for (uint32_t e = 0; ok && e < early_exits(c); e++) {
         ExitWeights *w = &llama->exits[e];
         ok = (!w->norm.span || copy_parameter(llama, llama->norm, w->norm, values, err)) &&

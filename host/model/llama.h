@@ -33,6 +33,8 @@ typedef struct {
     ExitWeights exits[CONFIG_MAX_EXITS]; // (exit_count)
 } Llama;
 
+enum { QUANT_LEAST = 4096 };
+
 // One parameter: its Hugging Face name and its tensor.
 typedef struct {
     char name[96];
@@ -54,8 +56,13 @@ Tensor llama_exit_head(const Llama *llama, uint32_t depth);
 
 // Zeroed parameters of that shape. llama_free gives them back; llama may be zero.
 bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err);
-// The same for the exits' own norms and heads alone; all other spans are NULL.
-bool llama_make_exits(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err);
+// The same of the parameters from `first` on alone, all other spans are NULL; stored as llama_dtype
+// says.
+bool llama_make_as(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first, Dtype dtype,
+                   Error *err);
+// What a parameter is stored as where `dtype` is asked for: that, for matrices whose rows and cols
+// are multiples of 4 (and, in 8 bits, that have QUANT_LEAST values); else f32.
+Dtype llama_dtype(const LlamaParameter *parameter, Dtype dtype);
 void llama_free(Llama *llama);
 
 // Gives the exits norms and heads of their own as config.exit_norm and config.separate_heads say,

@@ -278,24 +278,43 @@ static bool refuse_shape(const char *path, const SafetensorsEntry *entry, uint64
                      entry->name, found, rows_text, cols);
 }
 
+// The entry of that name and shape, of any dtype.
+static const SafetensorsEntry *expect(const Safetensors *file, const char *name, uint64_t rows,
+                                      uint64_t cols, Error *err)
+{
+    const SafetensorsEntry *entry = safetensors_find(file, name);
+    if (!entry)
+        error_set(err, "%s: tensor '%.100s' is missing", file->path, name);
+    else if (!shape_matches(entry, rows, cols))
+        refuse_shape(file->path, entry, rows, cols, err);
+    else
+        return entry;
+    return NULL;
+}
+
+static const SafetensorsEntry *refuse_dtype(const Safetensors *file, const SafetensorsEntry *entry,
+                                            const char *expected, Error *err)
+{
+    error_set(err, "%s: tensor '%.100s' is %s, expected %s", file->path, entry->name, entry->dtype,
+              expected);
+    return NULL;
+}
+
 const SafetensorsEntry *safetensors_expect(const Safetensors *file, const char *name, uint64_t rows,
                                            uint64_t cols, Error *err)
 {
-    const SafetensorsEntry *entry = safetensors_find(file, name);
-    if (!entry) {
-        error_set(err, "%s: tensor '%.100s' is missing", file->path, name);
-        return NULL;
-    }
-    if (!shape_matches(entry, rows, cols)) {
-        refuse_shape(file->path, entry, rows, cols, err);
-        return NULL;
-    }
-    if (!strcmp(entry->dtype, "F32") || !strcmp(entry->dtype, "F16") ||
-        !strcmp(entry->dtype, "BF16"))
-        return entry;
-    error_set(err, "%s: tensor '%.100s' is %s, expected F32, F16 or BF16", file->path, entry->name,
-              entry->dtype);
-    return NULL;
+    const SafetensorsEntry *entry = expect(file, name, rows, cols, err);
+    bool known = entry && (!strcmp(entry->dtype, "F32") || !strcmp(entry->dtype, "F16") ||
+                           !strcmp(entry->dtype, "BF16"));
+    return known || !entry ? entry : refuse_dtype(file, entry, "F32, F16 or BF16", err);
+}
+
+const SafetensorsEntry *safetensors_expect_as(const Safetensors *file, const char *name,
+                                              Dtype dtype, uint64_t rows, uint64_t cols, Error *err)
+{
+    const SafetensorsEntry *entry = expect(file, name, rows, cols, err);
+    bool same = entry && !strcmp(entry->dtype, dtype_name(dtype));
+    return same || !entry ? entry : refuse_dtype(file, entry, dtype_name(dtype), err);
 }
 
 void safetensors_values(const SafetensorsEntry *entry, uint64_t first, uint64_t count, float *out)

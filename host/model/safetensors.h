@@ -4,6 +4,7 @@
 #ifndef STRATA_MODEL_SAFETENSORS_H
 #define STRATA_MODEL_SAFETENSORS_H
 
+#include "base/dtype.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -41,6 +42,10 @@ const SafetensorsEntry *safetensors_find(const Safetensors *file, const char *na
 // F32, F16 or BF16. Errors name file and tensor.
 const SafetensorsEntry *safetensors_expect(const Safetensors *file, const char *name, uint64_t rows,
                                            uint64_t cols, Error *err);
+// The same of exactly that dtype, for tensors that are read as they lie.
+const SafetensorsEntry *safetensors_expect_as(const Safetensors *file, const char *name,
+                                              Dtype dtype, uint64_t rows, uint64_t cols,
+                                              Error *err);
 // Values first .. first + count - 1 of an expected entry as f32, each exactly.
 void safetensors_values(const SafetensorsEntry *entry, uint64_t first, uint64_t count, float *out);
 // Both: the whole tensor `name` in out (rows * cols values).
@@ -49,13 +54,11 @@ bool safetensors_read(const Safetensors *file, const char *name, uint64_t rows, 
 
 // Writing: declare every tensor, then put their data in the same order, then commit.
 typedef struct SafetensorsWriter SafetensorsWriter;
-typedef enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16 } WeightDtype;
-uint32_t dtype_size(WeightDtype dtype); // bytes of a value
 typedef struct {
     const char *name; // printable ASCII without '"' and '\', once in a file
     uint32_t rank;
     uint64_t shape[SAFETENSORS_MAX_RANK]; // (rank)
-    WeightDtype dtype;
+    Dtype dtype;
 } SafetensorsTensor;
 
 // Begins the file at path (see FileWriter). tensors (count) is not used after the call.
@@ -65,6 +68,8 @@ SafetensorsWriter *safetensors_create(const char *path, const SafetensorsTensor 
 void safetensors_put(SafetensorsWriter *writer, const float *values, uint64_t count);
 // The next values of F16 or BF16 tensors, as their patterns.
 void safetensors_put_halves(SafetensorsWriter *writer, const uint16_t *patterns, uint64_t count);
+// The next bytes of tensors of any dtype.
+void safetensors_put_bytes(SafetensorsWriter *writer, const void *bytes, uint64_t count);
 // Renames into place; checks that exactly the declared bytes were put. Frees the writer.
 bool safetensors_commit(SafetensorsWriter *writer, Error *err);
 // Drops the file and frees the writer, which may be NULL.

@@ -15,11 +15,6 @@ struct SafetensorsWriter {
     uint64_t put;      // bytes of data so far
 };
 
-uint32_t dtype_size(WeightDtype dtype)
-{
-    return dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
-}
-
 // Names go into the header as they are, so they must not need escapes.
 static bool name_is_plain(const char *name)
 {
@@ -43,8 +38,7 @@ static bool count_bytes(uint64_t *bytes, const SafetensorsTensor *tensor, const 
 
 static void write_entry(FILE *out, const SafetensorsTensor *tensor, uint64_t begin, uint64_t end)
 {
-    static const char *const names[] = {"F32", "F16", "BF16"};
-    fprintf(out, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", tensor->name, names[tensor->dtype]);
+    fprintf(out, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", tensor->name, dtype_name(tensor->dtype));
     for (uint32_t i = 0; i < tensor->rank; i++)
         fprintf(out, "%s%" PRIu64, i ? "," : "", tensor->shape[i]);
     fprintf(out, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin, end);
@@ -111,6 +105,11 @@ void safetensors_put(SafetensorsWriter *writer, const float *values, uint64_t co
 void safetensors_put_halves(SafetensorsWriter *writer, const uint16_t *patterns, uint64_t count)
 {
     put(writer, patterns, count * sizeof *patterns);
+}
+
+void safetensors_put_bytes(SafetensorsWriter *writer, const void *bytes, uint64_t count)
+{
+    put(writer, bytes, count);
 }
 
 bool safetensors_commit(SafetensorsWriter *writer, Error *err)

@@ -29,6 +29,7 @@ static void record_lookup(Tape *tape, Kernel kernel, Slice slice, Rows rows, con
     memcpy(dispatch.tensors + 1, tensors, count * sizeof *tensors);
     dispatch.args = &args;
     dispatch.args_bytes = sizeof args;
+    dispatch.constants[CONSTANT_BF16] = slice.whole.dtype == DTYPE_BF16;
     tape_dispatch(tape, &dispatch);
 }
 
@@ -43,9 +44,10 @@ void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows)
 void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor order, Rows distinct)
 {
     assert(dy.cols == dtable.cols);
+    Kernel kernel = launch_width(WIDTHS(embed_back), dy.cols);
+    if (launch_half(dtable)) kernel = K_embed_back_half;
     FOR_SLICES(slice, tape, dtable)
-    record_lookup(tape, K_embed_back, slice, distinct, (Tensor[]){uses, order, dy, slice.tensor},
-                  4);
+    record_lookup(tape, kernel, slice, distinct, (Tensor[]){uses, order, dy, slice.tensor}, 4);
 }
 
 void op_swiglu(Tape *tape, Tensor h, Tensor gate, Tensor up, Rows rows)
@@ -74,6 +76,33 @@ void op_scatter(Tape *tape, Tensor y, Tensor x, Tensor index, bool accumulate, R
 {
     assert(x.cols == y.cols);
     record(tape, WIDTHS(scatter), y.cols, rows, accumulate, (Tensor[]){index, x, y}, 3);
+}
+
+// Between values and what is kept of them in 16 bits.
+static void record_halves(Tape *tape, Kernel kernel, Dtype dtype, uint32_t cols, Rows rows,
+                          const Tensor *tensors, size_t count)
+{
+    const ElementArgs args = {launch_rows(rows), cols};
+    Dispatch dispatch = launch_elements(tape, kernel, cols, rows);
+    assert(cols % 4 == 0);
+    dispatch.tensors[0] = counts_tensor(rows.counts);
+    memcpy(dispatch.tensors + 1, tensors, count * sizeof *tensors);
+    dispatch.args = &args;
+    dispatch.args_bytes = sizeof args;
+    dispatch.constants[CONSTANT_BF16] = dtype == DTYPE_BF16;
+    tape_dispatch(tape, &dispatch);
+}
+
+void op_keep(Tape *tape, Tensor kept, Tensor x, Dtype dtype, Rows rows)
+{
+    assert(!kept.span || (kept.dtype == dtype && kept.cols == x.cols));
+    record_halves(tape, kept.span ? K_keep : K_keep_round, dtype, x.cols, rows, (Tensor[]){x, kept},
+                  2);
+}
+
+void op_widen(Tape *tape, Tensor x, Tensor kept, Rows rows)
+{
+    record_halves(tape, K_widen, kept.dtype, x.cols, rows, (Tensor[]){kept, x}, 2);
 }
 
 static void turn(Tape *tape, Tensor x, Tensor row_table, Tensor turns, float sign, Rows rows)

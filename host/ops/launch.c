@@ -74,11 +74,21 @@ Dispatch launch_row_groups(Tape *tape, Kernel kernel, uint32_t heads, Rows rows)
 Dispatch launch_item_groups(Tape *tape, Kernel kernel, uint32_t count)
 {
     uint32_t each = lanes(tape), group = row_group(tape, each), items = group / each;
-    return (Dispatch){
-        .kernel = kernel,
-        .grid = {.x = (count + items - 1) / items, .y = 1},
-        .constants = {group, each},
-    };
+    return launch_whole((Dispatch){.kernel = kernel, .constants = {group, each}},
+                        (count + items - 1) / items);
+}
+
+Dispatch launch_whole(Dispatch dispatch, uint32_t groups)
+{
+    enum { WIDEST = 32768 }; // Vulkan promises 65535 along an axis
+    uint32_t x = groups < WIDEST ? groups : WIDEST;
+    dispatch.grid = (Grid){.x = x, .y = (groups + x - 1) / x};
+    return dispatch;
+}
+
+bool launch_half(Tensor tensor)
+{
+    return tensor.dtype == DTYPE_F16 || tensor.dtype == DTYPE_BF16;
 }
 
 bool launch_shuffles(Tape *tape)
@@ -99,13 +109,16 @@ bool launch_prefers_shuffles(Tape *tape)
 static bool prefers_texels(Tape *tape, Tensor left, Tensor right)
 {
     uint64_t most = gpu_info(tape_gpu(tape))->texel_bytes;
-    if (tensor_bytes(left) > most || tensor_bytes(right) > most || forced("shuffle")) return false;
+    const Tensor both[] = {left, right};
+    for (int i = 0; i < 2; i++) // `most` is for vectors of f32
+        if (tensor_bytes(both[i]) > most / 4 * dtype_size(both[i].dtype)) return false;
+    if (forced("shuffle")) return false;
     return forced("texel") || is_cpu(tape);
 }
 
-static Variant variant(Tape *tape, bool vectors, Tensor left, Tensor right)
+static Variant variant(Tape *tape, bool vectors, bool half, Tensor left, Tensor right)
 {
-    if (!vectors || forced("any")) return VARIANT_ANY;
+    if (!half && (!vectors || forced("any"))) return VARIANT_ANY;
     if (!launch_shuffles(tape)) return VARIANT_VEC4;
     return prefers_texels(tape, left, right) ? VARIANT_TEXEL : VARIANT_SHUFFLE;
 }
@@ -119,12 +132,14 @@ static uint32_t longest_run(uint32_t length, uint32_t most)
     return most;
 }
 
-MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors, Tensor left, Tensor right,
-                          uint32_t length)
+MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors, Tensor parameter, Tensor left,
+                          Tensor right, uint32_t length)
 {
     const GpuInfo *info = gpu_info(tape_gpu(tape));
-    MatmulShape shape = {
-        .variant = variant(tape, vectors, left, right), .tile_rows = 8, .tile_cols = 4, .run = 1};
+    MatmulShape shape = {.variant = variant(tape, vectors, launch_half(parameter), left, right),
+                         .tile_rows = 8,
+                         .tile_cols = 4,
+                         .run = 1};
     shape.group = is_cpu(tape) ? 8 : GROUP;
     // Full subgroups where invocations hand values round.
     if (shape.variant >= VARIANT_SHUFFLE && shape.group < info->subgroup_size)

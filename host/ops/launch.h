@@ -28,15 +28,21 @@ Dispatch launch_elements(Tape *tape, Kernel kernel, uint32_t cols, Rows rows);
 Dispatch launch_row_groups(Tape *tape, Kernel kernel, uint32_t heads, Rows rows);
 // The same for `count` items that are not rows of a step.
 Dispatch launch_item_groups(Tape *tape, Kernel kernel, uint32_t count);
+// dispatch with `groups` (at least 1) workgroups over two axes (ITEM_INVOCATION of common.glsl).
+Dispatch launch_whole(Dispatch dispatch, uint32_t groups);
 
 // Whether the variants for subgroups that shuffle run here, and whether they are the choice for ops
 // that also have a variant with several invocations per row.
 bool launch_shuffles(Tape *tape);
 bool launch_prefers_shuffles(Tape *tape);
 
+// What kernels for f32 and for 16 bits a value know: 1 where those are bf16 (shaders/half.glsl).
+enum { CONSTANT_BF16 = 5 };
+bool launch_half(Tensor tensor); // f16 or bf16
+
 // Matrix kernels: the variant and the tile for a product of `rows` rows. `vectors` says that all
 // row lengths are multiples of 4; left and right are what is multiplied, `length` what is summed
-// over.
+// over; `parameter` is w or dw, whose storage type chooses among kernels.
 typedef enum { VARIANT_ANY, VARIANT_VEC4, VARIANT_SHUFFLE, VARIANT_TEXEL, VARIANTS } Variant;
 typedef struct {
     Variant variant;
@@ -44,7 +50,7 @@ typedef struct {
     uint32_t tile_rows, tile_cols;
     uint32_t run; // vectors of a row that are loaded together
 } MatmulShape;
-MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors, Tensor left, Tensor right,
-                          uint32_t length);
+MatmulShape launch_matmul(Tape *tape, uint32_t rows, bool vectors, Tensor parameter, Tensor left,
+                          Tensor right, uint32_t length);
 
 #endif

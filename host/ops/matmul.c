@@ -4,6 +4,18 @@
 
 #include <assert.h>
 
+// By whether the parameter has 16 bits a value, and by Variant.
+#define KERNELS(name)                                                                              \
+    {                                                                                              \
+        {K_##name, K_##name##_vec4, K_##name##_shuffle, K_##name##_texel},                         \
+        {                                                                                          \
+            KERNEL_COUNT, K_##name##_vec4_half, K_##name##_shuffle_half, K_##name##_texel_half     \
+        }                                                                                          \
+    }
+static const Kernel MATMUL[2][VARIANTS] = KERNELS(matmul);
+static const Kernel MATMUL_DX[2][VARIANTS] = KERNELS(matmul_dx);
+static const Kernel MATMUL_DW[2][VARIANTS] = KERNELS(matmul_dw);
+
 // Groups that cover `count` things, `tile` each.
 static uint32_t cover(uint32_t count, uint32_t tile)
 {
@@ -19,22 +31,20 @@ static bool four(Tensor y, Tensor w)
 // y (rows, N) = x w^T, w a slice of a matrix of N rows from `first` on.
 static void record_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, uint32_t first, Rows rows)
 {
-    static const Kernel kernels[VARIANTS] = {K_matmul, K_matmul_vec4, K_matmul_shuffle,
-                                             K_matmul_texel};
-    MatmulShape shape = launch_matmul(tape, rows.max, four(y, w), x, w, w.cols);
+    MatmulShape shape = launch_matmul(tape, rows.max, four(y, w), w, x, w, w.cols);
     const MatmulArgs args = {launch_rows(rows), w.rows, w.cols, 0, y.cols, first};
-    tape_dispatch(tape,
-                  &(Dispatch){
-                      .kernel = kernels[shape.variant],
-                      .tensors = {counts_tensor(rows.counts), x, w, y},
-                      .args = &args,
-                      .args_bytes = sizeof args,
-                      .grid = {.x = cover(w.rows, 8 * shape.tile_cols),
-                               .rows = rows,
-                               .tile = shape.group / 8 * shape.tile_rows,
-                               .axis = 1},
-                      .constants = {shape.group, 1, shape.tile_rows, shape.tile_cols, shape.run},
-                  });
+    tape_dispatch(tape, &(Dispatch){
+                            .kernel = MATMUL[launch_half(w)][shape.variant],
+                            .tensors = {counts_tensor(rows.counts), x, w, y},
+                            .args = &args,
+                            .args_bytes = sizeof args,
+                            .grid = {.x = cover(w.rows, 8 * shape.tile_cols),
+                                     .rows = rows,
+                                     .tile = shape.group / 8 * shape.tile_rows,
+                                     .axis = 1},
+                            .constants = {shape.group, 1, shape.tile_rows, shape.tile_cols,
+                                          shape.run, w.dtype == DTYPE_BF16},
+                        });
 }
 
 void op_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows)
@@ -46,21 +56,20 @@ void op_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows)
 static void record_back_x(Tape *tape, Tensor dx, Tensor dy, Tensor w, uint32_t first,
                           bool accumulate, Rows rows)
 {
-    static const Kernel kernels[VARIANTS] = {K_matmul_dx, K_matmul_dx_vec4, K_matmul_dx_shuffle,
-                                             K_matmul_dx_texel};
-    MatmulShape shape = launch_matmul(tape, rows.max, four(dy, w), dy, w, w.rows);
+    MatmulShape shape = launch_matmul(tape, rows.max, four(dy, w), w, dy, w, w.rows);
     const MatmulArgs args = {launch_rows(rows), w.rows, w.cols, accumulate, dy.cols, first};
-    tape_dispatch(tape, &(Dispatch){
-                            .kernel = kernels[shape.variant],
-                            .tensors = {counts_tensor(rows.counts), dy, w, dx},
-                            .args = &args,
-                            .args_bytes = sizeof args,
-                            .grid = {.x = cover(w.cols, 32),
-                                     .rows = rows,
-                                     .tile = shape.group / 8 * shape.tile_rows,
-                                     .axis = 1},
-                            .constants = {shape.group, 1, shape.tile_rows, 1},
-                        });
+    tape_dispatch(tape,
+                  &(Dispatch){
+                      .kernel = MATMUL_DX[launch_half(w)][shape.variant],
+                      .tensors = {counts_tensor(rows.counts), dy, w, dx},
+                      .args = &args,
+                      .args_bytes = sizeof args,
+                      .grid = {.x = cover(w.cols, 32),
+                               .rows = rows,
+                               .tile = shape.group / 8 * shape.tile_rows,
+                               .axis = 1},
+                      .constants = {shape.group, 1, shape.tile_rows, 1, 0, w.dtype == DTYPE_BF16},
+                  });
 }
 
 void op_matmul_back_x(Tape *tape, Tensor dx, Tensor dy, Tensor w, bool accumulate, Rows rows)
@@ -72,23 +81,22 @@ void op_matmul_back_x(Tape *tape, Tensor dx, Tensor dy, Tensor w, bool accumulat
 
 static void record_back_w(Tape *tape, Tensor dw, Tensor dy, Tensor x, uint32_t first, Rows rows)
 {
-    static const Kernel kernels[VARIANTS] = {K_matmul_dw, K_matmul_dw_vec4, K_matmul_dw_shuffle,
-                                             K_matmul_dw_texel};
-    MatmulShape shape = launch_matmul(tape, dw.rows, four(dy, dw), dy, x, rows.max);
+    MatmulShape shape = launch_matmul(tape, dw.rows, four(dy, dw), dw, dy, x, rows.max);
     const uint32_t tile_rows = 32; // what 8 invocations with a vector each can hand round
     // A tile is too large for a CPU's registers: the more rows a pass adds, the less of it moves.
     // On lavapipe 4 rows take 0.75 of the time of 1.
     const uint32_t run = shape.variant == VARIANT_TEXEL ? 4 : 1;
     const MatmulArgs args = {launch_rows(rows), dw.rows, dw.cols, 1, dy.cols, first};
-    tape_dispatch(tape, &(Dispatch){
-                            .kernel = kernels[shape.variant],
-                            .tensors = {counts_tensor(rows.counts), dy, x, dw},
-                            .args = &args,
-                            .args_bytes = sizeof args,
-                            .grid = {.x = cover(dw.cols, 32),
-                                     .y = cover(dw.rows, shape.group / 8 * tile_rows)},
-                            .constants = {shape.group, 1, tile_rows, 1, run},
-                        });
+    tape_dispatch(
+        tape,
+        &(Dispatch){
+            .kernel = MATMUL_DW[launch_half(dw)][shape.variant],
+            .tensors = {counts_tensor(rows.counts), dy, x, dw},
+            .args = &args,
+            .args_bytes = sizeof args,
+            .grid = {.x = cover(dw.cols, 32), .y = cover(dw.rows, shape.group / 8 * tile_rows)},
+            .constants = {shape.group, 1, tile_rows, 1, run, dw.dtype == DTYPE_BF16},
+        });
 }
 
 void op_matmul_back_w(Tape *tape, Tensor dw, Tensor dy, Tensor x, Rows rows)

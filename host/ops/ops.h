@@ -3,8 +3,9 @@
 //
 // Every op over rows takes a Rows: it works on as many rows as the count says when the tape runs,
 // tensors hold Rows.max rows or more. A row's result never depends on the rows beside it.
-// Gradients of weights are accumulated with +=; gradients of activations are written, or
-// accumulated where `accumulate` says so.
+// Parameters that are matrices, and their gradients, may have 16 bits a value where rows and cols
+// are multiples of 4; everything else is f32, and so are sums. Gradients of weights are accumulated
+// with +=; gradients of activations are written, or accumulated where `accumulate` says so.
 #ifndef STRATA_OPS_OPS_H
 #define STRATA_OPS_OPS_H
 
@@ -76,12 +77,29 @@ void op_distill(Tape *tape, Tensor losses, Tensor teacher, Tensor logits, Tensor
 // Partial sums of x^2 from partials[first] on; returns how many it writes.
 uint32_t op_sum_squares(Tape *tape, Tensor partials, uint32_t first, Tensor x);
 uint32_t op_sum_squares_count(Tensor x);
-// clip (1, 2) = (gradient norm, factor that brings it to step[STEP_CLIP] at most).
+// clip (1, 2) = (gradient norm, factor that brings it to step[STEP_CLIP] at most), of gradients
+// that are to be multiplied with step[STEP_UNSCALE].
 void op_clip(Tape *tape, Tensor clip, Tensor partials, uint32_t count, Tensor step);
+// AdamW's running means of a parameter's gradient and of its square: f32, or codes of 8 bits
+// (DTYPE_U8) with a scale for each block of values; empty scales otherwise.
+typedef struct {
+    Tensor mean, square;               // (rows, cols) of the parameter
+    Tensor mean_scales, square_scales; // (1, op_moment_scales)
+} Moments;
+uint32_t op_moment_scales(uint32_t rows, uint32_t cols);
+
 // One AdamW update with step's rate, betas, epsilon, corrections and, where decay is set, weight
 // decay; the gradient is scaled by clip. A gradient norm that is not finite, or above
-// step[STEP_LIMIT] where that is not 0, leaves everything as it is. All tensors have the shape of weight.
-void op_adamw(Tape *tape, Tensor weight, Tensor mean, Tensor square, Tensor gradient, Tensor step,
-              Tensor clip, bool decay);
+// step[STEP_LIMIT] where that is not 0, leaves everything as it is. weight is f32, gradient f32 or
+// of 16 bits. salt: another number for each parameter, for the rounding of moments of 8 bits.
+void op_adamw(Tape *tape, Tensor weight, const Moments *moments, Tensor gradient, Tensor step,
+              Tensor clip, bool decay, uint32_t salt);
+
+// y = x in y's 16 bits, to the nearest value, ties to even; a whole parameter.
+void op_narrow(Tape *tape, Tensor y, Tensor x);
+// kept = x in 16 bits, and x = what is kept. kept may be empty: x is rounded to dtype alone.
+void op_keep(Tape *tape, Tensor kept, Tensor x, Dtype dtype, Rows rows);
+// x = what op_keep kept.
+void op_widen(Tape *tape, Tensor x, Tensor kept, Rows rows);
 
 #endif

@@ -2,6 +2,8 @@
 #include "ops/launch.h"
 #include "ops/slices.h"
 
+#include <string.h>
+
 uint32_t op_sum_squares_count(Tensor x)
 {
     uint64_t values = (uint64_t)x.rows * x.cols;
@@ -11,11 +13,13 @@ uint32_t op_sum_squares_count(Tensor x)
 static void record_sum_squares(Tape *tape, Tensor partials, uint32_t first, Tensor x)
 {
     const SumSquaresArgs args = {x.rows * x.cols, first};
-    Dispatch dispatch = launch_item_groups(tape, K_sum_squares, op_sum_squares_count(x));
+    Kernel kernel = launch_half(x) ? K_sum_squares_half : K_sum_squares;
+    Dispatch dispatch = launch_item_groups(tape, kernel, op_sum_squares_count(x));
     dispatch.tensors[0] = x;
     dispatch.tensors[1] = partials;
     dispatch.args = &args;
     dispatch.args_bytes = sizeof args;
+    dispatch.constants[CONSTANT_BF16] = x.dtype == DTYPE_BF16;
     tape_dispatch(tape, &dispatch);
 }
 
@@ -41,33 +45,65 @@ void op_clip(Tape *tape, Tensor clip, Tensor partials, uint32_t count, Tensor st
     tape_dispatch(tape, &dispatch);
 }
 
-// values are those of a slice: weight, mean, square, gradient.
-static void record_adamw(Tape *tape, const Tensor *values, Tensor step, Tensor clip, bool decay)
+// ADAMW_PER_LANE of `count` values for each invocation.
+static Dispatch whole_groups(Kernel kernel, uint32_t count)
 {
-    enum { GROUP = 64, WIDEST = 32768 };
-    const AdamwArgs args = {values[0].rows * values[0].cols, decay};
-    uint32_t groups = (args.count + GROUP * ADAMW_PER_LANE - 1) / (GROUP * ADAMW_PER_LANE);
-    uint32_t x = groups < WIDEST ? groups : WIDEST;
-    tape_dispatch(tape,
-                  &(Dispatch){
-                      .kernel = launch_width(WIDTHS(adamw), args.count),
-                      .tensors = {step, clip, values[3], values[0], values[1], values[2]},
-                      .args = &args,
-                      .args_bytes = sizeof args,
-                      .grid = {.x = x, .y = (groups + x - 1) / x},
-                      .constants = {GROUP, 1},
-                  });
+    enum { GROUP = 64, EACH = GROUP * ADAMW_PER_LANE };
+    return launch_whole((Dispatch){.kernel = kernel, .constants = {GROUP, 1}},
+                        (count + EACH - 1) / EACH);
 }
 
-void op_adamw(Tape *tape, Tensor weight, Tensor mean, Tensor square, Tensor gradient, Tensor step,
-              Tensor clip, bool decay)
+void op_narrow(Tape *tape, Tensor y, Tensor x)
+{
+    FOR_SLICES(slice, tape, x)
+    {
+        const NarrowArgs args = {slice.tensor.rows * slice.tensor.cols};
+        Dispatch dispatch = whole_groups(K_narrow, args.count);
+        dispatch.tensors[0] = slice.tensor;
+        dispatch.tensors[1] = tensor_rows(y, slice.first, slice.tensor.rows);
+        dispatch.args = &args;
+        dispatch.args_bytes = sizeof args;
+        dispatch.constants[CONSTANT_BF16] = y.dtype == DTYPE_BF16;
+        tape_dispatch(tape, &dispatch);
+    }
+}
+
+// The kernel for how moments and gradient are stored.
+static Dispatch adamw_groups(Tape *tape, const Moments *moments, Tensor gradient, uint32_t count)
+{
+    bool half = launch_half(gradient);
+    if (moments->mean.dtype == DTYPE_U8)
+        return launch_item_groups(tape, half ? K_adamw_q8_half : K_adamw_q8,
+                                  (count + QUANT_BLOCK - 1) / QUANT_BLOCK);
+    return whole_groups(half ? K_adamw_half : launch_width(WIDTHS(adamw), count), count);
+}
+
+uint32_t op_moment_scales(uint32_t rows, uint32_t cols)
+{
+    return (uint32_t)(((uint64_t)rows * cols + QUANT_BLOCK - 1) / QUANT_BLOCK);
+}
+
+void op_adamw(Tape *tape, Tensor weight, const Moments *moments, Tensor gradient, Tensor step,
+              Tensor clip, bool decay, uint32_t salt)
 {
     FOR_SLICES(slice, tape, weight)
     {
         uint32_t first = slice.first, rows = slice.tensor.rows;
-        const Tensor values[] = {slice.tensor, tensor_rows(mean, first, rows),
-                                 tensor_rows(square, first, rows),
-                                 tensor_rows(gradient, first, rows)};
-        record_adamw(tape, values, step, clip, decay);
+        const AdamwArgs args = {rows * weight.cols, decay, op_moment_scales(first, weight.cols),
+                                salt};
+        Dispatch dispatch = adamw_groups(tape, moments, gradient, args.count);
+        const Tensor tensors[] = {step,
+                                  clip,
+                                  tensor_rows(gradient, first, rows),
+                                  slice.tensor,
+                                  tensor_rows(moments->mean, first, rows),
+                                  tensor_rows(moments->square, first, rows),
+                                  moments->mean_scales,
+                                  moments->square_scales};
+        memcpy(dispatch.tensors, tensors, sizeof tensors);
+        dispatch.args = &args;
+        dispatch.args_bytes = sizeof args;
+        dispatch.constants[CONSTANT_BF16] = gradient.dtype == DTYPE_BF16;
+        tape_dispatch(tape, &dispatch);
     }
 }
