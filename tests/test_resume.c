@@ -40,7 +40,8 @@ typedef struct {
     uint64_t stop_at; // the step after which the run is told to stop; 0: never
     uint64_t first;   // steps that were done before
     uint64_t stepped, skipped;
-    size_t passed_over; // damaged checkpoints
+    size_t passed_over;             // damaged checkpoints
+    double begin_loss, loss, scale; // of the first step, of the last one
     volatile sig_atomic_t stop;
 } Told;
 
@@ -61,6 +62,9 @@ static void on_step(void *user, const StepReport *report)
     Told *told = user;
     told->stepped++;
     told->skipped = report->skipped_in_all;
+    if (report->step == 1) told->begin_loss = report->loss;
+    told->loss = report->loss;
+    told->scale = report->scale;
     if (report->step == told->stop_at) told->stop = 1;
 }
 
@@ -91,6 +95,11 @@ static Told run(const char *name, const char *rest, uint64_t stop_at, bool resum
     if (!try_run(&told, name, rest, &err)) fail_msg("%s", err.text);
     return told;
 }
+
+// Every role in a type of its own.
+#define SMALL_TYPES                                                                                \
+    ",\"weight_dtype\":\"bf16\",\"gradient_dtype\":\"f16\",\"moment_dtype\":\"q8\",\"activation_"  \
+    "dtype\":\"bf16\""
 
 static void prepare(void)
 {
@@ -336,6 +345,102 @@ static void extracted_blocks_are_a_model(void **state)
     llama_free(&after);
 }
 
+// ---- storage types -----------------------------------------------------------------------------
+
+// A model whose matrices have enough values for moments of 8 bits.
+static void prepare_wider(void)
+{
+    LlamaConfig config = small_config();
+    config.width = 64;
+    config.hidden = 96;
+    assert_true(config.width * config.hidden >= QUANT_LEAST);
+    model_write(test_path(own_folder.text, "model").text, &config, 31);
+    write_records(&own_folder, "data.json", RECORDS, RECORD_COUNT);
+}
+
+// Copies, scale and quantised moments come back; recomputed blocks round as those that were kept.
+static void small_types_resume_to_the_bit(void **state)
+{
+    (void)state;
+    prepare_wider();
+    const char *rest = ",\"steps\":5,\"loss_scale_window\":2" SMALL_TYPES;
+    run("small", rest, 0, false);
+    for (unsigned stop = 1; stop < 5; stop += 2) {
+        char name[16], recompute[400];
+        snprintf(name, sizeof name, "small%u", stop);
+        snprintf(recompute, sizeof recompute, "%s,\"recompute\":\"block\"", rest);
+        run(name, rest, stop, false);
+        Told told = run(name, recompute, 0, true);
+        assert_int_equal(told.first, stop);
+        check_same(name, "small");
+    }
+}
+
+static Told try_types(const char *name, const char *types)
+{
+    char rest[600];
+    Told told = {0};
+    Error err;
+    snprintf(rest, sizeof rest, ",\"steps\":12%s", types);
+    if (!try_run(&told, name, rest, &err)) fail_msg("%s", err.text);
+    assert_int_equal(told.skipped, 0);
+    return told;
+}
+
+// The loss goes where it goes in f32.
+static void small_types_learn_as_well(void **state)
+{
+    (void)state;
+    static const char *const types[] = {
+        ",\"weight_dtype\":\"bf16\"",     ",\"weight_dtype\":\"f16\"",
+        ",\"gradient_dtype\":\"bf16\"",   ",\"gradient_dtype\":\"f16\",\"loss_scale\":256",
+        ",\"activation_dtype\":\"bf16\"", ",\"activation_dtype\":\"f16\"",
+        ",\"moment_dtype\":\"q8\""};
+    prepare_wider();
+    const Told f32 = try_types("plain", "");
+    double first = f32.begin_loss, plain = f32.loss;
+    assert_true(plain < 0.7 * first);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "typed%zu", i);
+        double loss = try_types(name, types[i]).loss;
+        print_message("%s: loss %.4f, in f32 %.4f, at first %.4f\n", types[i], loss, plain, first);
+        assert_true(fabs(loss - plain) < 0.05 * (first - plain));
+    }
+}
+
+// A scale that makes gradients overflow is halved until they do not, and such steps end no run.
+static void loss_scale_finds_its_way(void **state)
+{
+    (void)state;
+    prepare_wider();
+    Told told = run("scaled",
+                    ",\"steps\":30,\"gradient_dtype\":\"f16\",\"loss_scale\":16777216,"
+                    "\"max_skipped\":2",
+                    0, false);
+    assert_true(told.skipped > 2 && told.skipped < 20);
+    assert_true(told.scale < 16777216 && told.scale >= 1);
+    Error err;
+    TestPath config = test_write_text(
+        &own_folder, "bad.json",
+        "{\"model\":\"m\",\"data\":\"d\",\"out\":\"o\",\"exits\":[1],\"loss_scale\":3}");
+    TrainConfig read;
+    assert_false(train_config_load(&read, config.text, NULL, 0, &err));
+    assert_non_null(strstr(err.text, "key 'loss_scale' is 3, expected a power of two"));
+}
+
+// Moments of another type are another checkpoint.
+static void other_moments_are_refused(void **state)
+{
+    (void)state;
+    prepare_wider();
+    run("other", ",\"steps\":4", 2, false);
+    Told told = {.resume = true};
+    Error err;
+    assert_false(try_run(&told, "other", ",\"steps\":4,\"moment_dtype\":\"q8\"", &err));
+    assert_non_null(strstr(err.text, "moment_dtype"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +454,10 @@ int main(void)
         TEST(spikes_are_skipped),
         TEST(frozen_blocks_stay),
         TEST(extracted_blocks_are_a_model),
+        TEST(small_types_resume_to_the_bit),
+        TEST(small_types_learn_as_well),
+        TEST(loss_scale_finds_its_way),
+        TEST(other_moments_are_refused),
         cmocka_unit_test(no_validation_messages),
     };
     return cmocka_run_group_tests(tests, device_open, device_close);

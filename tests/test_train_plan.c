@@ -60,7 +60,8 @@ static void check_shape(const PlanShape *shape)
                                                .backward = true,
                                                .recompute = shape->recompute,
                                                .exits_alone = shape->exits_alone,
-                                               .distill = shape->distill},
+                                               .distill = shape->distill,
+                                               .storage = shape->storage},
                                 &err);
     if (!step) fail_msg("%s", err.text);
     if (shape->valid_longest) {
@@ -113,6 +114,38 @@ static void choices_hold_what_was_planned(void **state)
     check_shape(&(PlanShape){&own, exits, 3, 1500, 0, .exits_alone = true});
 }
 
+// Each role in a type of its own; 3001 rows of the vocabulary do not pack, 3000 do.
+static void storage_types_hold_what_was_planned(void **state)
+{
+    (void)state;
+    static const uint32_t exits[] = {1, 2, 4};
+    const StorageTypes types = {DTYPE_BF16, DTYPE_F16, DTYPE_U8, DTYPE_BF16};
+    LlamaConfig packs = GROUPED;
+    check_shape(&(PlanShape){&packs, exits, 3, 1500, 0, .storage = types});
+    packs.vocab_size = 3000;
+    check_shape(&(PlanShape){&packs, exits, 3, 1500, 0, .storage = types});
+    check_shape(&(PlanShape){&packs, exits, 3, 1500, 0, .recompute = true, .storage = types});
+    check_shape(&(PlanShape){&UNTIED, exits, 1, 250, 0, .storage = types});
+}
+
+static void storage_types_save_memory(void **state)
+{
+    (void)state;
+    static const uint32_t exits[] = {1, 2, 4};
+    LlamaConfig packs = GROUPED;
+    Plan plain, small;
+    Error err;
+    packs.vocab_size = 3000;
+    const PlanShape shape = {&packs, exits, 3, 1500, 0};
+    PlanShape typed = shape;
+    typed.storage = (StorageTypes){DTYPE_F32, DTYPE_BF16, DTYPE_U8, DTYPE_BF16};
+    assert_true(plan_make(&plain, &shape, &err) && plan_make(&small, &typed, &err));
+    check_close("gradients", 2 * small.bytes[PLAN_GRADIENTS], plain.bytes[PLAN_GRADIENTS]);
+    assert_true(small.bytes[PLAN_MOMENTS] < 0.28 * (double)plain.bytes[PLAN_MOMENTS]);
+    assert_true(small.bytes[PLAN_ACTIVATIONS] < plain.bytes[PLAN_ACTIVATIONS]);
+    assert_int_equal(small.bytes[PLAN_WEIGHTS], plain.bytes[PLAN_WEIGHTS]);
+}
+
 static void roles_are_what_they_say(void **state)
 {
     (void)state;
@@ -162,6 +195,8 @@ int main(void)
         cmocka_unit_test(roles_are_what_they_say),
         cmocka_unit_test(choices_hold_what_was_planned),
         cmocka_unit_test(plans_large_models),
+        cmocka_unit_test(storage_types_hold_what_was_planned),
+        cmocka_unit_test(storage_types_save_memory),
         cmocka_unit_test(soft_holds_what_was_planned),
         cmocka_unit_test(sft_holds_what_was_planned),
         cmocka_unit_test(shallow_exits_and_validation),
