@@ -1,6 +1,6 @@
 // bench_train MODEL DATA.json [--exits 2,3,5|exits|all] [--steps N] [--batch N]: the speed of SoFT
-// training, of plain fine-tuning in the same run, and of greedy decoding at each exit. Nothing is
-// saved.
+// training, of plain fine-tuning in the same run, how much longer a step of SoFT takes, and the
+// speed of greedy decoding at each exit. Nothing is saved.
 #define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 #include "infer/generate.h"
@@ -55,6 +55,22 @@ static double time_step(Step *step, const Dataset *set, size_t *next, const Opti
     return batch->used / (now() - began);
 }
 
+// The two speeds of a pair belong to the same records, so that their ratio is one of times.
+static void print_speeds(double speeds[2][MOST_STEPS], const Options *o)
+{
+    double ratios[MOST_STEPS];
+    for (uint64_t i = 0; i < o->steps; i++) ratios[i] = speeds[0][i] / speeds[1][i];
+    for (int m = 0; m < 2; m++) {
+        qsort(speeds[m], o->steps, sizeof(double), compare);
+        printf("%-5s %8.0f tokens/s median, %.0f to %.0f over %llu steps of %llu records\n",
+               m ? "SoFT" : "SFT", speeds[m][o->steps / 2], speeds[m][0], speeds[m][o->steps - 1],
+               (unsigned long long)o->steps, (unsigned long long)o->batch);
+    }
+    qsort(ratios, o->steps, sizeof(double), compare);
+    printf("SoFT/SFT step time %.3f median of the steps' ratios, %.3f to %.3f\n",
+           ratios[o->steps / 2], ratios[0], ratios[o->steps - 1]);
+}
+
 // SFT and SoFT in turn, so that both meet the same noise of the machine.
 static bool bench_steps(Loaded *loaded, const Dataset *set, const Options *o, const uint32_t *exits,
                         uint32_t exit_count, Error *err)
@@ -73,14 +89,8 @@ static bool bench_steps(Loaded *loaded, const Dataset *set, const Options *o, co
         }
     step_close(steps[0]);
     step_close(steps[1]);
-    if (!ok) return false;
-    for (int m = 0; m < 2; m++) {
-        qsort(speeds[m], o->steps, sizeof(double), compare);
-        printf("%-5s %8.0f tokens/s median, %.0f to %.0f over %llu steps of %llu records\n",
-               m ? "SoFT" : "SFT", speeds[m][o->steps / 2], speeds[m][0], speeds[m][o->steps - 1],
-               (unsigned long long)o->steps, (unsigned long long)o->batch);
-    }
-    return true;
+    if (ok) print_speeds(speeds, o);
+    return ok;
 }
 
 static bool bench_decoding(Loaded *loaded, const uint32_t *exits, uint32_t exit_count, Error *err)
