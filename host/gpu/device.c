@@ -80,9 +80,7 @@ static bool create_commands(Gpu *gpu, Error *err)
         .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
         .queueFamilyIndex = gpu->family,
     };
-    const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
     VkResult result = vkCreateCommandPool(gpu->device, &pool, NULL, &gpu->commands);
-    if (result == VK_SUCCESS) result = vkCreateFence(gpu->device, &fence, NULL, &gpu->fence);
     if (result != VK_SUCCESS) return gpu_fail(gpu, result, "command pool", err);
     const VkCommandBufferAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
@@ -114,10 +112,11 @@ Gpu *gpu_open(const char *device, Error *err)
         error_set(err, "out of memory");
         return NULL;
     }
+    gpu->part_bytes = PART_BYTES;
     bool ok = instance_open(&gpu->instance, &gpu->messenger, err) &&
               choose_device(gpu, device, err) && create_device(gpu, err) &&
-              create_layouts(gpu, err) && create_commands(gpu, err) && memory_open(gpu, err) &&
-              pipeline_cache_open(gpu, err) && kernels_open(gpu, err);
+              create_layouts(gpu, err) && create_commands(gpu, err) && submit_open(gpu, err) &&
+              memory_open(gpu, err) && pipeline_cache_open(gpu, err) && kernels_open(gpu, err);
     if (ok) return gpu;
     gpu_close(gpu);
     return NULL;
@@ -131,7 +130,7 @@ void gpu_close(Gpu *gpu)
         while (gpu->tapes) tape_free(gpu->tapes);
         if (gpu->pipeline_cache) pipeline_cache_close(gpu);
         kernels_close(gpu);
-        vkDestroyFence(gpu->device, gpu->fence, NULL);
+        submit_close(gpu);
         vkDestroyCommandPool(gpu->device, gpu->commands, NULL);
         vkDestroyPipelineLayout(gpu->device, gpu->layout, NULL);
         vkDestroyDescriptorSetLayout(gpu->device, gpu->set_layout, NULL);
@@ -139,7 +138,18 @@ void gpu_close(Gpu *gpu)
         vkDestroyDevice(gpu->device, NULL);
     }
     instance_close(gpu->instance, gpu->messenger);
+    free(gpu->parts);
     free(gpu);
+}
+
+bool gpu_failed(const Gpu *gpu)
+{
+    return gpu->failed;
+}
+
+bool gpu_lost(const Gpu *gpu)
+{
+    return gpu->lost;
 }
 
 const GpuInfo *gpu_info(const Gpu *gpu)

@@ -54,6 +54,15 @@ Gpu *gpu_open(const char *device, Error *err);
 // Frees everything, also memory and tapes that are still open. gpu may be NULL.
 void gpu_close(Gpu *gpu);
 const GpuInfo *gpu_info(const Gpu *gpu);
+// Whether a run or a copy failed on this device, and whether because it was lost (a reset by the
+// driver's watchdog, a card that is gone). What the memory of a lost device holds is undefined,
+// also what the host sees of it; every further run or copy fails, and closing does not wait.
+bool gpu_failed(const Gpu *gpu);
+bool gpu_lost(const Gpu *gpu);
+// Work goes to the device in submissions that take no more than so many milliseconds (above 0), as
+// far as earlier runs tell and as long as no single kernel takes longer. Without this call: the
+// environment's STRATA_SUBMIT_MS, else 500.
+void gpu_set_submit_limit(Gpu *gpu, double ms);
 
 // Messages that the validation layer gave in this process (debug builds or STRATA_VALIDATE=1);
 // each went to standard error as it came. Anything but 0 is a defect of strata.
@@ -167,7 +176,7 @@ uint32_t tape_dispatches(const Tape *tape);
 Gpu *tape_gpu(const Tape *tape);
 
 // Runs the tapes in order and waits. A tape may stand in the list more than once. NULL entries are
-// passed over.
+// passed over. On failure nothing of the list runs any more, but some of it may have run.
 bool gpu_run(Gpu *gpu, Tape *const *tapes, size_t count, Error *err);
 
 #endif

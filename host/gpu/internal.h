@@ -3,9 +3,7 @@
 #define STRATA_GPU_INTERNAL_H
 
 #include "gpu/gpu.h"
-
-#define VK_NO_PROTOTYPES
-#include <volk.h>
+#include "gpu/submit_internal.h"
 
 enum { ALIGNMENT = 256 }; // the largest minStorageBufferOffsetAlignment that Vulkan allows
 
@@ -66,13 +64,17 @@ struct Gpu {
 
     VkCommandPool commands; // for staging and runs
     VkCommandBuffer copy;
-    VkFence fence;
+    Submissions submissions;
+    Part **parts; // (parts_room) of the tapes that are being run, in order
+    size_t parts_room;
     Tensor staging;
 
-    Tape *tapes;     // all that are open
-    Tape *recording; // the one being recorded, or NULL
-    uint64_t epoch;  // one number per barrier ever recorded
-    bool lost;       // the device is gone: nothing may be waited for
+    Tape *tapes;         // all that are open
+    Tape *recording;     // the one being recorded, or NULL
+    uint64_t epoch;      // one number per barrier ever recorded
+    uint64_t part_bytes; // PART_BYTES, less in tests
+    bool failed;         // a run or a copy did
+    bool lost;           // the device is gone: nothing may be waited for
 };
 
 // "device NAME: WHAT: reason" from a Vulkan result; false always.

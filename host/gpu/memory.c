@@ -250,11 +250,6 @@ static bool copy_run(Gpu *gpu, Tensor tensor, uint64_t at, uint64_t size, bool u
         .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
         .dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT,
     };
-    const VkSubmitInfo submit = {
-        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-        .commandBufferCount = 1,
-        .pCommandBuffers = &gpu->copy,
-    };
     VkResult result = vkBeginCommandBuffer(gpu->copy, &begin);
     if (result != VK_SUCCESS) return gpu_fail(gpu, result, "copy", err);
     vkCmdPipelineBarrier(gpu->copy, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
@@ -264,10 +259,9 @@ static bool copy_run(Gpu *gpu, Tensor tensor, uint64_t at, uint64_t size, bool u
                          VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
                          &after, 0, NULL, 0, NULL);
     result = vkEndCommandBuffer(gpu->copy);
-    if (result == VK_SUCCESS) result = vkQueueSubmit(gpu->queue, 1, &submit, gpu->fence);
-    if (result == VK_SUCCESS)
-        result = vkWaitForFences(gpu->device, 1, &gpu->fence, VK_TRUE, UINT64_MAX);
-    if (result == VK_SUCCESS) result = vkResetFences(gpu->device, 1, &gpu->fence);
+    if (result == VK_SUCCESS) result = submit_run(gpu, (Part *[]){&(Part){.buffer = gpu->copy}}, 1);
+    // A wait may report success on a lost device; a further call to the queue tells it.
+    if (result == VK_SUCCESS) result = vkQueueSubmit(gpu->queue, 0, NULL, VK_NULL_HANDLE);
     return result == VK_SUCCESS || gpu_fail(gpu, result, "copy", err);
 }
 

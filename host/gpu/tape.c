@@ -7,14 +7,18 @@
 #include <string.h>
 
 enum {
-    TAPES_PER_SUBMIT = 16, // long lists are split, for the watchdogs of drivers
+    // A part without a barrier at which to end goes on so many times as long.
+    UNBROKEN = 4,
 };
 
 struct Tape {
     Gpu *gpu;
     char label[64];
     VkCommandPool commands;
-    VkCommandBuffer buffer;
+    Part *parts; // (part_count) run one after the other
+    size_t part_count;
+    VkCommandBuffer buffer; // of the last part
+    uint64_t bytes;         // of the tensors that the last part's commands have named
     Descriptors descriptors;
     uint32_t dispatches;
     uint64_t epoch; // of the barrier that was recorded last
@@ -59,31 +63,15 @@ static void touch(const Tape *tape, Span *span, bool reads, bool writes)
     if (writes) span->write_epoch = tape->epoch;
 }
 
-// One barrier where the dispatch reads what this epoch wrote, or writes what it read or wrote.
-static void order(Tape *tape, const Dispatch *dispatch)
-{
-    KernelAccess access = tape->gpu->access[dispatch->kernel];
-    bool needed = false;
-    for (uint32_t i = 0; i < GPU_BINDINGS; i++)
-        if (dispatch->tensors[i].span)
-            needed |= conflicts(tape, dispatch->tensors[i].span, access.writes >> i & 1);
-    if (needed) barrier(tape);
-    for (uint32_t i = 0; i < GPU_BINDINGS; i++)
-        if (dispatch->tensors[i].span)
-            touch(tape, dispatch->tensors[i].span, access.reads >> i & 1, access.writes >> i & 1);
-}
+// ---- parts -------------------------------------------------------------------------------------
 
-// ---- recording ---------------------------------------------------------------------------------
-
-static bool create_buffer(Tape *tape, Error *err)
+// Begins with a barrier, so that tapes compose in any order, and so that synchronisation
+// validation, which looks at one command buffer at a time, misses nothing between two parts.
+static VkResult begin_part(Tape *tape)
 {
-    Gpu *gpu = tape->gpu;
-    const VkCommandPoolCreateInfo pool = {
-        .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
-        .queueFamilyIndex = gpu->family,
-    };
-    VkResult result = vkCreateCommandPool(gpu->device, &pool, NULL, &tape->commands);
-    if (result != VK_SUCCESS) return gpu_fail(gpu, result, tape->label, err);
+    Part *parts = realloc(tape->parts, (tape->part_count + 1) * sizeof *parts);
+    if (!parts) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    tape->parts = parts;
     const VkCommandBufferAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = tape->commands,
@@ -94,10 +82,46 @@ static bool create_buffer(Tape *tape, Error *err)
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
         .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT,
     };
-    result = vkAllocateCommandBuffers(gpu->device, &info, &tape->buffer);
+    VkResult result = vkAllocateCommandBuffers(tape->gpu->device, &info, &tape->buffer);
     if (result == VK_SUCCESS) result = vkBeginCommandBuffer(tape->buffer, &begin);
-    return result == VK_SUCCESS || gpu_fail(gpu, result, tape->label, err);
+    if (result != VK_SUCCESS) return result;
+    parts[tape->part_count++] = (Part){.buffer = tape->buffer};
+    tape->bytes = 0;
+    barrier(tape);
+    return VK_SUCCESS;
 }
+
+// A barrier where one is needed. A part that has become long ends here: bytes are what is known of
+// a command's time while recording, and a kernel that does much to each byte names many.
+static void order(Tape *tape, bool needed)
+{
+    uint64_t most = tape->gpu->part_bytes;
+    if (tape->bytes >= (needed ? most : UNBROKEN * most)) {
+        VkResult result = vkEndCommandBuffer(tape->buffer);
+        if (result == VK_SUCCESS) result = begin_part(tape);
+        if (result != VK_SUCCESS) fail(tape, result, tape->label);
+    } else if (needed) {
+        barrier(tape);
+    }
+}
+
+// Where the dispatch reads what this epoch wrote, or writes what it read or wrote.
+static void order_dispatch(Tape *tape, const Dispatch *dispatch)
+{
+    KernelAccess access = tape->gpu->access[dispatch->kernel];
+    bool needed = false;
+    for (uint32_t i = 0; i < GPU_BINDINGS; i++)
+        if (dispatch->tensors[i].span)
+            needed |= conflicts(tape, dispatch->tensors[i].span, access.writes >> i & 1);
+    order(tape, needed);
+    for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
+        if (!dispatch->tensors[i].span) continue;
+        touch(tape, dispatch->tensors[i].span, access.reads >> i & 1, access.writes >> i & 1);
+        tape->bytes += tensor_bytes(dispatch->tensors[i]);
+    }
+}
+
+// ---- recording ---------------------------------------------------------------------------------
 
 Tape *tape_begin(Gpu *gpu, const char *label, Error *err)
 {
@@ -111,12 +135,18 @@ Tape *tape_begin(Gpu *gpu, const char *label, Error *err)
     snprintf(tape->label, sizeof tape->label, "%s", label);
     tape->next = gpu->tapes;
     gpu->tapes = tape;
-    if (!create_buffer(tape, err)) {
+    const VkCommandPoolCreateInfo pool = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+        .queueFamilyIndex = gpu->family,
+    };
+    VkResult result = vkCreateCommandPool(gpu->device, &pool, NULL, &tape->commands);
+    if (result == VK_SUCCESS) result = begin_part(tape);
+    if (result != VK_SUCCESS) {
+        gpu_fail(gpu, result, label, err);
         tape_free(tape);
         return NULL;
     }
     gpu->recording = tape;
-    barrier(tape); // so that tapes compose in any order
     return tape;
 }
 
@@ -186,7 +216,8 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
         fail(tape, result, tape->label);
         return;
     }
-    order(tape, dispatch);
+    order_dispatch(tape, dispatch);
+    if (tape->failed) return;
     vkCmdBindPipeline(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     vkCmdBindDescriptorSets(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, tape->gpu->layout, 0, 1,
                             &set, 0, NULL);
@@ -200,8 +231,10 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
 void tape_fill(Tape *tape, Tensor tensor, uint32_t word)
 {
     assert(tape->gpu->recording == tape);
-    if (conflicts(tape, tensor.span, true)) barrier(tape);
+    if (!tape->failed) order(tape, conflicts(tape, tensor.span, true));
+    if (tape->failed) return;
     touch(tape, tensor.span, false, true);
+    tape->bytes += tensor_bytes(tensor);
     vkCmdFillBuffer(tape->buffer, tensor.span->block->buffer, tensor.span->offset + tensor.offset,
                     tensor_bytes(tensor), word);
 }
@@ -209,9 +242,12 @@ void tape_fill(Tape *tape, Tensor tensor, uint32_t word)
 void tape_copy(Tape *tape, Tensor to, Tensor from)
 {
     assert(tape->gpu->recording == tape && tensor_bytes(to) == tensor_bytes(from));
-    if (conflicts(tape, from.span, false) || conflicts(tape, to.span, true)) barrier(tape);
+    if (!tape->failed)
+        order(tape, conflicts(tape, from.span, false) || conflicts(tape, to.span, true));
+    if (tape->failed) return;
     touch(tape, from.span, true, false);
     touch(tape, to.span, false, true);
+    tape->bytes += 2 * tensor_bytes(to);
     const VkBufferCopy region = {from.span->offset + from.offset, to.span->offset + to.offset,
                                  tensor_bytes(to)};
     vkCmdCopyBuffer(tape->buffer, from.span->block->buffer, to.span->block->buffer, 1, &region);
@@ -221,6 +257,7 @@ bool tape_end(Tape *tape, Error *err)
 {
     assert(tape->gpu->recording == tape);
     tape->gpu->recording = NULL;
+    if (tape->failed) return error_set(err, "%s", tape->error.text);
     const VkMemoryBarrier host = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
         .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
@@ -230,8 +267,7 @@ bool tape_end(Tape *tape, Error *err)
                          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
                          VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &host, 0, NULL, 0, NULL);
     VkResult result = vkEndCommandBuffer(tape->buffer);
-    if (result != VK_SUCCESS) fail(tape, result, tape->label);
-    return !tape->failed || error_set(err, "%s", tape->error.text);
+    return result == VK_SUCCESS || gpu_fail(tape->gpu, result, tape->label, err);
 }
 
 void tape_free(Tape *tape)
@@ -244,6 +280,7 @@ void tape_free(Tape *tape)
     *link = tape->next;
     descriptors_free(gpu, &tape->descriptors);
     vkDestroyCommandPool(gpu->device, tape->commands, NULL);
+    free(tape->parts);
     free(tape);
 }
 
@@ -259,36 +296,32 @@ Gpu *tape_gpu(const Tape *tape)
 
 // ---- replay ------------------------------------------------------------------------------------
 
-static VkResult submit(Gpu *gpu, const VkCommandBuffer *buffers, uint32_t count, bool last)
+// The parts of the tapes, in gpu->parts: *total of them. False: out of memory.
+static bool list_parts(Gpu *gpu, Tape *const *tapes, size_t count, size_t *total)
 {
-    const VkSubmitInfo info = {
-        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-        .commandBufferCount = count,
-        .pCommandBuffers = buffers,
-    };
-    return vkQueueSubmit(gpu->queue, 1, &info, last ? gpu->fence : VK_NULL_HANDLE);
+    *total = 0;
+    for (size_t i = 0; i < count; i++)
+        if (tapes[i]) *total += tapes[i]->part_count;
+    if (*total > gpu->parts_room) {
+        Part **parts = realloc(gpu->parts, *total * sizeof *parts);
+        if (!parts) return false;
+        gpu->parts = parts;
+        gpu->parts_room = *total;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        assert(!tapes[i] || !tapes[i]->failed);
+        for (size_t p = 0; tapes[i] && p < tapes[i]->part_count; p++)
+            gpu->parts[n++] = &tapes[i]->parts[p];
+    }
+    return true;
 }
 
 bool gpu_run(Gpu *gpu, Tape *const *tapes, size_t count, Error *err)
 {
     assert(!gpu->recording);
-    VkCommandBuffer buffers[TAPES_PER_SUBMIT];
-    uint32_t used = 0;
-    VkResult result = VK_SUCCESS;
-    for (size_t i = 0; i < count && result == VK_SUCCESS; i++) {
-        if (!tapes[i]) continue;
-        assert(!tapes[i]->failed);
-        if (used == TAPES_PER_SUBMIT) {
-            result = submit(gpu, buffers, used, false);
-            used = 0;
-        }
-        buffers[used++] = tapes[i]->buffer;
-    }
-    if (result == VK_SUCCESS) result = submit(gpu, buffers, used, true);
-    if (result == VK_SUCCESS)
-        result = vkWaitForFences(gpu->device, 1, &gpu->fence, VK_TRUE, UINT64_MAX);
-    if (result == VK_SUCCESS) result = vkResetFences(gpu->device, 1, &gpu->fence);
-    if (result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST)
-        vkQueueWaitIdle(gpu->queue); // what was submitted before may still run
+    size_t total;
+    if (!list_parts(gpu, tapes, count, &total)) return error_set(err, "out of memory");
+    VkResult result = submit_run(gpu, gpu->parts, total);
     return result == VK_SUCCESS || gpu_fail(gpu, result, "running kernels", err);
 }
