@@ -1,6 +1,7 @@
 // Runs that go on: bit-equal to runs that never stopped, damaged checkpoints, those that stay, a
 // full disk, steps that are skipped. Through train(), not the program (test_cli_train.c).
 #include "base/file.h"
+#include "gpu/internal.h"
 #include "support/device.h"
 #include "support/models.h"
 #include "train/checkpoint.h"
@@ -168,6 +169,22 @@ static void choices_are_resumed(void **state)
         run(name, choices[i], 0, true);
         check_same(name, whole);
     }
+}
+
+// The parts that tapes are recorded in and the submissions that these go in may change on the way.
+static void parts_may_change(void **state)
+{
+    (void)state;
+    prepare();
+    const uint64_t bytes = device->part_bytes;
+    run("whole", ",\"steps\":4,\"submit_ms\":1e6", 0, false);
+    device->part_bytes = 4096; // most kernels alone
+    run("alone", ",\"steps\":4,\"submit_ms\":1e-3", 0, false);
+    run("out", ",\"steps\":4,\"submit_ms\":500", 2, false);
+    device->part_bytes = bytes;
+    run("out", ",\"steps\":4", 0, true);
+    check_same("alone", "whole");
+    check_same("out", "whole");
 }
 
 static void damage(const char *name, const char *file, size_t keep, bool flip)
@@ -446,6 +463,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(resumed_runs_change_no_bit),
         TEST(choices_are_resumed),
+        TEST(parts_may_change),
         TEST(damaged_checkpoints_are_passed_over),
         TEST(foreign_checkpoints_are_refused),
         TEST(newest_and_best_stay),

@@ -1,5 +1,5 @@
 // A training run as the files of the trainer see it: trainer.c (opening, saving, the loop) and
-// run_step.c (one step). Nobody else includes this.
+// run_step.c (one step) and rescue.c (a device that fails). Nobody else includes this.
 #ifndef STRATA_TRAIN_RUN_H
 #define STRATA_TRAIN_RUN_H
 
@@ -19,12 +19,18 @@ typedef struct {
     Step *step;
     Plan plan;
     TrainState state;
-    uint64_t saved; // the step that was saved last
+    uint64_t saved;   // the step that was saved last
+    TrainState whole; // after the last whole step
+    bool keeps; // whether the device, should it fail now, still holds the weights and moments of
+                // whole
 } Run;
 
 // One update from the next records, which go into draws (batch_size * grad_accum). False also where
 // too many steps in a row left the weights alone; the report is filled all the same.
 bool run_step(Run *run, Draw *draws, StepReport *report, Error *err);
+// After a failure of the device: writes a checkpoint of the last whole step where what the device
+// holds still counts, and adds to the message what --resume goes on from.
+void run_rescue(Run *run, Error *err);
 double run_now(void); // seconds, of a clock that only goes forward
 
 #endif

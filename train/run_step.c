@@ -141,6 +141,7 @@ bool run_step(Run *run, Draw *draws, StepReport *report, Error *err)
                            .scale = run->state.scale};
     if (!step_zero_gradients(run->step, err) || !run_batches(run, draws, report, err)) return false;
     values.limit = isfinite(report->loss) ? limit : -1;
+    run->keeps = false;
     bool ok = step_update(run->step, &values, &report->norm, err);
     report->seconds = run_now() - began;
     report->memory_bytes = gpu_memory_peak(run->gpu);

@@ -7,51 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const KEYS[] = {"model",
-                                   "tokenizer",
-                                   "init",
-                                   "data",
-                                   "valid",
-                                   "out",
-                                   "method",
-                                   "exits",
-                                   "steps",
-                                   "batch_size",
-                                   "grad_accum",
-                                   "context",
-                                   "seed",
-                                   "learning_rate",
-                                   "schedule",
-                                   "warmup",
-                                   "weight_decay",
-                                   "beta1",
-                                   "beta2",
-                                   "epsilon",
-                                   "clip",
-                                   "save_every",
-                                   "validate_every",
-                                   "depth",
-                                   "exit_weights",
-                                   "exit_scale",
-                                   "curriculum",
-                                   "rotation",
-                                   "layer_dropout",
-                                   "exit_norm",
-                                   "exit_head",
-                                   "distill",
-                                   "distill_temperature",
-                                   "recompute",
-                                   "keep_last",
-                                   "keep_best",
-                                   "max_skipped",
-                                   "spike_factor",
-                                   "document_separator",
-                                   "weight_dtype",
-                                   "gradient_dtype",
-                                   "moment_dtype",
-                                   "activation_dtype",
-                                   "loss_scale",
-                                   "loss_scale_window"};
+// clang-format off: keys that belong together stand together
+static const char *const KEYS[] = {
+    "model", "tokenizer", "init", "data", "valid", "document_separator", "out",
+    "method", "exits", "depth",
+    "exit_weights", "exit_scale", "curriculum", "rotation", "layer_dropout", "exit_norm", "exit_head",
+    "distill", "distill_temperature",
+    "steps", "batch_size", "grad_accum", "context", "seed",
+    "learning_rate", "schedule", "warmup", "weight_decay", "beta1", "beta2", "epsilon", "clip",
+    "recompute", "weight_dtype", "gradient_dtype", "moment_dtype", "activation_dtype",
+    "loss_scale", "loss_scale_window",
+    "save_every", "keep_last", "keep_best", "validate_every", "max_skipped", "spike_factor",
+    "submit_ms",
+};
+// clang-format on
 
 static bool known(const char *key)
 {
@@ -209,7 +178,8 @@ static bool read_rates(TrainConfig *c, const cJSON *object, const char *file, Er
            json_number_or(&c->spike_factor, object, "spike_factor", 0, 0, 1e9, file, err) &&
            json_number_or(&c->loss_scale, object, "loss_scale", 65536, 1, LARGEST_LOSS_SCALE, file,
                           err) &&
-           check_scale(c->loss_scale, file, err);
+           check_scale(c->loss_scale, file, err) &&
+           json_number_or(&c->submit_ms, object, "submit_ms", 0, 0, 1e9, file, err);
 }
 
 static bool check_exits(const TrainConfig *c, const char *file, Error *err)

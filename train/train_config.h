@@ -49,6 +49,7 @@ typedef struct {
     uint64_t keep_last, keep_best;       // checkpoints that stay: the newest, those of lowest loss
     uint64_t max_skipped;                // steps in a row without an update that end the run
     double spike_factor; // a gradient norm so many times the usual one is skipped; 0: none is
+    double submit_ms;    // of a submission to the device, at most; 0: as gpu_set_submit_limit says
     bool resume;         // go on from the newest intact checkpoint in out; no key, an option
 } TrainConfig;
 

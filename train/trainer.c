@@ -154,6 +154,7 @@ static bool resume(Run *run, Error *err)
 static bool open_run(Run *run, Error *err)
 {
     const TrainConfig *c = run->config;
+    if (c->submit_ms > 0) gpu_set_submit_limit(run->gpu, c->submit_ms);
     if (!open_model(run, err) || !open_tokenizer(run, err) || !open_data(run, err) ||
         !open_folder(run, err))
         return false;
@@ -230,6 +231,14 @@ static bool validate(Run *run, Error *err)
     return true;
 }
 
+// The step at hand is whole: what a device that fails in the next one is rescued from.
+static void mark_whole(Run *run)
+{
+    run->whole = run->state;
+    data_order_save(run->data.order, &run->whole.data);
+    run->keeps = true;
+}
+
 static bool due(uint64_t step, uint64_t every)
 {
     return every && step % every == 0;
@@ -242,6 +251,7 @@ static bool train_once(Run *run, Draw *draws, double began, uint64_t first, Erro
     run->state.has_loss = false;
     bool ok = run_step(run, draws, &report, err);
     uint64_t step = run->state.step;
+    if (ok) mark_whole(run);
     report.elapsed = run_now() - began;
     report.done_here = step - first;
     if ((ok || report.skipped) && run->events->stepped)
@@ -267,10 +277,13 @@ static bool run_steps(Run *run, const volatile sig_atomic_t *stop, Error *err)
     bool ok = draws || error_set(err, "out of memory");
     double began = run_now();
     uint64_t first = run->state.step;
+    mark_whole(run);
     while (ok && run->state.step < c->steps && !(stop && *stop))
         ok = train_once(run, draws, began, first, err);
     free(draws);
-    return ok && finish(run, err);
+    ok = ok && finish(run, err);
+    if (!ok && gpu_failed(run->gpu)) run_rescue(run, err);
+    return ok;
 }
 
 bool train(TrainConfig *config, Gpu *gpu, const TrainEvents *events,
