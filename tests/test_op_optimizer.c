@@ -143,6 +143,31 @@ static void clips_the_norm(void **state)
     unsetenv("STRATA_SLICE_BYTES");
 }
 
+// As many partial sums as 290 million values make: more than an invocation of lavapipe's walks
+// over.
+static void clips_by_many_sums(void **state)
+{
+    (void)state;
+    enum { COUNT = 70001 };
+    Guards guards = {.gpu = gpu};
+    Guard *partials = random_guard(&guards, 1, COUNT, 3), *clip = guards_add(&guards, 1, 2);
+    Guard *step = step_guard(&guards, 1.0f);
+    double sum = 0;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        float *value = (float *)(void *)(partials->image + partials->first) + i;
+        *value = 1 + *value;
+        sum += *value;
+    }
+    guard_open(clip, 0, 1);
+    Tape *tape = begin("clip");
+    op_clip(tape, clip->view, partials->view, COUNT, step->view);
+    end(tape);
+    guards_run(&guards, tape);
+    near(guard_row(clip, 0)[CLIP_NORM], sqrt(sum), 1e-4 * sqrt(sum), "norm", 0);
+    tape_free(tape);
+    guards_free(&guards);
+}
+
 // A gradient that is all zero has norm 0 and is not scaled.
 static void clips_nothing_at_zero(void **state)
 {
@@ -352,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clips_the_norm),
         cmocka_unit_test(clips_nothing_at_zero),
+        cmocka_unit_test(clips_by_many_sums),
         cmocka_unit_test(adamw_follows_the_reference),
         cmocka_unit_test(adamw_of_a_large_parameter),
         cmocka_unit_test(adamw_follows_torch),

@@ -352,6 +352,27 @@ static void loss_of_extreme_logits(void **state)
     check_extreme("32");
 }
 
+// As many classes as LLaMA has. An invocation of lavapipe's may not walk over them three times.
+static void loss_of_a_large_vocabulary(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, COLS = 32000 };
+    OpTrial trial;
+    OpProblem problem;
+    const OpCase *op = op_case("cross_entropy");
+    op_problem_make(&problem, op, &(OpShape){.rows = ROWS, .cols = COLS}, 2);
+    op_trial_open(&trial, gpu, op, &problem, &(OpWay){.variable = NULL}, true);
+    guards_run(&trial.guards, trial.tape);
+    double want[2 * ROWS], *gradient = calloc(ROWS * COLS, sizeof *gradient), *d[] = {gradient};
+    assert_non_null(gradient);
+    reference_cross_entropy(want, &trial.problem);
+    reference_cross_entropy_back(d, trial.dy, &trial.problem);
+    for (uint32_t r = 0; r < ROWS; r++) near(guard_row(trial.y, r)[0], want[2 * r], 2e-5);
+    for (uint32_t i = 0; i < ROWS * COLS; i++) near(guard_row(trial.d[0], 0)[i], gradient[i], 1e-6);
+    free(gradient);
+    op_trial_close(&trial);
+}
+
 static void no_validation_messages(void **state)
 {
     (void)state;
@@ -364,7 +385,8 @@ int main(void)
         cmocka_unit_test(matmul_variants_agree),       cmocka_unit_test(rows_stand_alone),
         cmocka_unit_test(matmul_rows_of_any_tape),     cmocka_unit_test(attention_reads_a_cache),
         cmocka_unit_test(attention_with_large_scores), cmocka_unit_test(scatter_overwrites),
-        cmocka_unit_test(loss_of_extreme_logits),      cmocka_unit_test(no_validation_messages),
+        cmocka_unit_test(loss_of_extreme_logits),      cmocka_unit_test(loss_of_a_large_vocabulary),
+        cmocka_unit_test(no_validation_messages),
     };
     return cmocka_run_group_tests_name("op rules", tests, open_gpu, close_gpu);
 }

@@ -1,10 +1,12 @@
 // Which devices there are, what they can do, and which one is chosen.
+#define _POSIX_C_SOURCE 200809L
 #include "gpu/internal.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *kind_name(VkPhysicalDeviceType type)
 {
@@ -54,6 +56,17 @@ bool device_has_extension(VkPhysicalDevice physical, const char *name)
     return found;
 }
 
+// A CPU driver's memory is the host's, whatever its heap says: lavapipe 22.3 states 2 GiB on every
+// machine and gives all there is.
+static void read_host_memory(GpuInfo *info)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages < 0 || page < 0) return;
+    uint64_t size = (uint64_t)pages * (uint64_t)page;
+    if (size > info->local_bytes) info->local_bytes = size;
+    if (size > info->host_bytes) info->host_bytes = size;
+}
+
 static void read_memory(GpuInfo *info, VkPhysicalDevice physical)
 {
     VkPhysicalDeviceMemoryProperties memory;
@@ -66,6 +79,7 @@ static void read_memory(GpuInfo *info, VkPhysicalDevice physical)
         if (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT && size > info->host_bytes)
             info->host_bytes = size;
     }
+    if (!strcmp(info->kind, "cpu")) read_host_memory(info);
 }
 
 static void read_features(GpuInfo *info, VkPhysicalDevice physical)
@@ -82,6 +96,13 @@ static void read_features(GpuInfo *info, VkPhysicalDevice physical)
     info->storage8 = v12.storageBuffer8BitAccess;
     info->int64 = features.features.shaderInt64;
     info->cooperative_matrix = device_has_extension(physical, "VK_KHR_cooperative_matrix");
+}
+
+// llvmpipe (lavapipe) ends the loops of an invocation after so many iterations in all, and says
+// nothing: LP_MAX_TGSI_LOOP_ITERATIONS of Mesa's sources.
+static uint32_t loop_steps(VkDriverId driver)
+{
+    return driver == VK_DRIVER_ID_MESA_LLVMPIPE ? 65535 : 0;
 }
 
 static void read_limits(GpuInfo *info, VkPhysicalDevice physical)
@@ -106,6 +127,7 @@ static void read_limits(GpuInfo *info, VkPhysicalDevice physical)
     info->binding_bytes = limits->maxStorageBufferRange;
     info->texel_bytes = 16ull * limits->maxTexelBufferElements;
     info->allocation_bytes = v11.maxMemoryAllocationSize;
+    info->loop_steps = loop_steps(v12.driverID);
     info->bindings = limits->maxPerStageDescriptorStorageBuffers;
     info->timestamps = limits->timestampComputeAndGraphics;
 }

@@ -26,7 +26,7 @@ typedef struct {
     char driver[512];          // name and version, as the driver states them
     char kind[16];             // "discrete", "integrated", "virtual", "cpu" or "other"
     char vulkan[16];           // "1.3.224"
-    uint64_t local_bytes;      // the largest device-local heap
+    uint64_t local_bytes;      // the largest device-local heap; of CPU drivers the host's memory
     uint64_t host_bytes;       // the largest heap that is host-visible
     uint32_t subgroup_size;    // lanes
     uint32_t shared_bytes;     // shared memory of a workgroup
@@ -34,6 +34,7 @@ typedef struct {
     uint64_t binding_bytes;    // maxStorageBufferRange
     uint64_t texel_bytes;      // what a texel view sees: maxTexelBufferElements vectors of f32
     uint64_t allocation_bytes; // maxMemoryAllocationSize
+    uint32_t loop_steps;       // of all loops of an invocation together; 0: any number
     uint32_t bindings;         // storage buffers a shader may see
     bool timestamps;           // the compute queue has them
     bool float16, storage16, storage8, int64, cooperative_matrix;

@@ -91,6 +91,17 @@ bool launch_half(Tensor tensor)
     return tensor.dtype == DTYPE_F16 || tensor.dtype == DTYPE_BF16;
 }
 
+Dispatch launch_shared(Tape *tape, Dispatch dispatch, uint64_t steps)
+{
+    uint32_t most = gpu_info(tape_gpu(tape))->loop_steps;
+    uint32_t *group = &dispatch.constants[0], *each = &dispatch.constants[1];
+    // Some are left for the loops that add up what the invocations found.
+    while (most && *each < GROUP && steps / *each > most - 64) *each *= 2;
+    if (*group < *each) *group = *each;
+    if (dispatch.grid.rows.counts) dispatch.grid.tile = *group / *each;
+    return dispatch;
+}
+
 bool launch_shuffles(Tape *tape)
 {
     const GpuInfo *info = gpu_info(tape_gpu(tape));

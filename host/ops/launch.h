@@ -31,6 +31,10 @@ Dispatch launch_item_groups(Tape *tape, Kernel kernel, uint32_t count);
 // dispatch with `groups` (at least 1) workgroups over two axes (ITEM_INVOCATION of common.glsl).
 Dispatch launch_whole(Dispatch dispatch, uint32_t groups);
 
+// The dispatch with as many invocations to a row (or item) as keep each within the device's
+// loop_steps, where one alone would take `steps` iterations; what it was where one may.
+Dispatch launch_shared(Tape *tape, Dispatch dispatch, uint64_t steps);
+
 // Whether the variants for subgroups that shuffle run here, and whether they are the choice for ops
 // that also have a variant with several invocations per row.
 bool launch_shuffles(Tape *tape);

@@ -36,7 +36,7 @@ uint32_t op_sum_squares(Tape *tape, Tensor partials, uint32_t first, Tensor x)
 void op_clip(Tape *tape, Tensor clip, Tensor partials, uint32_t count, Tensor step)
 {
     const ClipArgs args = {count};
-    Dispatch dispatch = launch_item_groups(tape, K_clip, 1);
+    Dispatch dispatch = launch_shared(tape, launch_item_groups(tape, K_clip, 1), count);
     dispatch.tensors[0] = partials;
     dispatch.tensors[1] = step;
     dispatch.tensors[2] = clip;

@@ -97,7 +97,9 @@ void op_cross_entropy(Tape *tape, Tensor losses, Tensor logits, Tensor targets, 
     assert(weight < STEP_VALUES - STEP_WEIGHTS);
     const CrossEntropyArgs args = {launch_rows(rows), logits.cols, backward, weight};
     const Tensor tensors[] = {counts_tensor(rows.counts), targets, step, logits, losses};
-    record(tape, launch_row_groups(tape, K_cross_entropy, 1, rows), &args, sizeof args, tensors, 5);
+    Dispatch groups = launch_row_groups(tape, K_cross_entropy, 1, rows);
+    record(tape, launch_shared(tape, groups, UINT64_C(3) * logits.cols), &args, sizeof args,
+           tensors, 5);
 }
 
 void op_distill(Tape *tape, Tensor losses, Tensor teacher, Tensor logits, Tensor step,
@@ -106,5 +108,7 @@ void op_distill(Tape *tape, Tensor losses, Tensor teacher, Tensor logits, Tensor
     assert(weight < STEP_VALUES - STEP_WEIGHTS && teacher.cols == logits.cols);
     const DistillArgs args = {launch_rows(rows), logits.cols, weight};
     const Tensor tensors[] = {counts_tensor(rows.counts), step, logits, teacher, losses};
-    record(tape, launch_row_groups(tape, K_distill, 1, rows), &args, sizeof args, tensors, 5);
+    Dispatch groups = launch_row_groups(tape, K_distill, 1, rows);
+    record(tape, launch_shared(tape, groups, UINT64_C(3) * logits.cols), &args, sizeof args,
+           tensors, 5);
 }
