@@ -123,7 +123,8 @@ static void check_event_file(const char *out)
 static void check_memory(const char *text)
 {
     double planned = 0, peak = 0;
-    assert_non_null(strstr(text, "memory needed: weights "));
+    assert_non_null(strstr(text, "memory needed:\n  weights "));
+    assert_non_null(strstr(text, "MiB\n  peak "));
     const char *line = strstr(text, "memory: planned ");
     assert_non_null(line);
     assert_int_equal(
@@ -465,6 +466,21 @@ static void refuses_configs(void **state)
     assert_false(file_exists(test_path(folder.text, "out").text)); // nothing was begun
 }
 
+// A batch whose rows no binding sees is refused before the weights are read: there are none.
+static void refuses_what_does_not_fit(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"strata: device ", "activations: a tensor of ",
+                                        ", one binding sees ", ": lower batch_size or context"};
+    LlamaConfig config = small_config();
+    config.hidden = 4096;
+    model_write(test_path(folder.text, "model").text, &config, 1);
+    assert_int_equal(unlink(test_path(folder.text, "model/model.safetensors").text), 0);
+    for (int i = 0; i < 4; i++)
+        assert_cli_fails_after_notes(TRAIN(SET("batch_size=65536")), 1, parts[i]);
+    assert_cli_fails_after_notes(TRAIN(SET("steps=1")), 1, "model.safetensors");
+}
+
 static void refuses_data(void **state)
 {
     (void)state;
@@ -523,6 +539,7 @@ int main(void)
         CASE(asks_before_it_begins_again),
         CASE(refuses_configs),
         CASE(refuses_data),
+        CASE(refuses_what_does_not_fit),
         CASE(refuses_output_folders),
         CASE(no_driver),
     };

@@ -1,4 +1,5 @@
-// The planned memory against what a model, a training step and a validation really hold.
+// The planned memory against what a model, a training step and a validation really hold, what SoFT
+// holds more than SFT, and which devices a plan fits.
 #include "gpu/gpu.h"
 #include "train/evaluate.h"
 #include "train/plan.h"
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const LlamaConfig GROUPED = {.blocks = 4,
@@ -161,6 +163,8 @@ static void roles_are_what_they_say(void **state)
     assert_true(plan.bytes[PLAN_LOGITS] > 4ull * step_chunk_rows(1500, 3001) * 3001);
     // The logits' chunk, here.
     assert_int_equal(plan.largest, (4ull * 1500 * 3001 + 255) / 256 * 256);
+    assert_int_equal(plan.bound, plan.largest);
+    assert_true(plan.largest_role == PLAN_LOGITS && plan.bound_role == PLAN_LOGITS);
     assert_true(plan_make(&scored, &(PlanShape){&GROUPED, exits, 3, 1500, 64}, &err));
     for (int i = 0; i < PLAN_VALIDATION; i++) assert_int_equal(plan.bytes[i], scored.bytes[i]);
     assert_int_equal(scored.bytes[PLAN_OTHER], plan.bytes[PLAN_OTHER]);
@@ -187,6 +191,154 @@ static void plans_large_models(void **state)
     // Per row and block: width 5 and the stream's, heads 4, hidden 3, statistics.
     uint64_t values = 6 * 5120 + 4 * 5120 + 3 * 13824 + 80;
     check_close("activations", plan.bytes[PLAN_ACTIVATIONS], 4 * values * 8188 * 40);
+    // The embedding needs an allocation; what is bound is an MLP's rows, for that comes in slices.
+    assert_int_equal(plan.largest, UINT64_C(4) * 32000 * 5120);
+    assert_int_equal(plan.bound, UINT64_C(4) * 8188 * 13824);
+    assert_true(plan.largest_role == PLAN_WEIGHTS && plan.bound_role == PLAN_ACTIVATIONS);
+}
+
+// ---- devices -----------------------------------------------------------------------------------
+
+// A device that has exactly what the plan needs.
+static GpuInfo device_of(const Plan *plan)
+{
+    return (GpuInfo){.name = "made up",
+                     .local_bytes = plan->peak,
+                     .binding_bytes = plan->bound,
+                     .allocation_bytes = plan->largest,
+                     .loop_steps = (uint32_t)plan->loop + 1};
+}
+
+static void check_lacks(const Plan *plan, const GpuInfo *info, const char *what, uint64_t found,
+                        uint64_t allowed, const char *advice)
+{
+    Error err = {""};
+    char have[24], most[24];
+    snprintf(have, sizeof have, "%llu", (unsigned long long)found);
+    snprintf(most, sizeof most, "%llu", (unsigned long long)allowed);
+    assert_false(plan_check(plan, info, &err));
+    const char *const parts[] = {what, have, most, advice};
+    for (int i = 0; i < 4; i++)
+        if (!strstr(err.text, parts[i])) fail_msg("no '%s' in: %s", parts[i], err.text);
+}
+
+static void says_what_does_not_fit(void **state)
+{
+    (void)state;
+    static const uint32_t exits[] = {1, 2, 4};
+    static const char lower[] = ": lower batch_size or context";
+    static const char none[] = ": no batch_size or context is small enough";
+    Plan plan;
+    Error err;
+    assert_true(plan_make(&plan, &(PlanShape){&GROUPED, exits, 3, 1500, 0}, &err));
+    const GpuInfo enough = device_of(&plan);
+    GpuInfo less = enough;
+    assert_true(plan_check(&plan, &enough, &err));
+    less.local_bytes--;
+    check_lacks(&plan, &less, "lacks memory", plan.peak, plan.peak - 1, lower);
+    less.local_bytes = plan.bytes[PLAN_MOMENTS];
+    check_lacks(&plan, &less, "lacks memory", plan.peak, less.local_bytes, none);
+    less = enough;
+    less.binding_bytes--;
+    check_lacks(&plan, &less, "logits: a tensor of", plan.bound, plan.bound - 1, lower);
+    less.allocation_bytes--;
+    check_lacks(&plan, &less, "one allocation has", plan.largest, plan.largest - 1, lower);
+    check_lacks(&plan, &less, "one binding sees", plan.bound, plan.bound - 1, lower);
+    less = enough;
+    less.loop_steps = 1500;
+    check_lacks(&plan, &less, "rows are summed", plan.loop, 1500, lower);
+    less.loop_steps = 0;
+    assert_true(plan_check(&plan, &less, &err));
+}
+
+// Of a parameter the smallest slice of rows is bound; the whole of it is allocated.
+static void parameters_come_in_slices(void **state)
+{
+    (void)state;
+    static const uint32_t exits[] = {2};
+    Plan plan;
+    Error err;
+    assert_true(plan_make(&plan, &(PlanShape){&UNTIED, exits, 1, 2, 0}, &err));
+    GpuInfo info = device_of(&plan);
+    assert_true(plan.largest == UINT64_C(4) * 20000 * 64 && plan.bound < plan.largest);
+    info.allocation_bytes--;
+    check_lacks(&plan, &info, "weights: a tensor of", plan.largest, plan.largest - 1,
+                ": no batch_size or context is small enough");
+}
+
+// ---- SoFT beside SFT ---------------------------------------------------------------------------
+
+enum { EXITS = 8, MOST_ROWS = 1024 };
+
+// What a whole step comes to at its peak, on a device of its own.
+static uint64_t measured_peak(const LlamaConfig *config, const uint32_t *exits, uint32_t count,
+                              uint32_t rows)
+{
+    Error err = {""};
+    Llama model;
+    uint32_t tokens[MOST_ROWS + 1];
+    double weights[EXITS], norm;
+    const UpdateValues values = {
+        .rate = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .clip = 1, .time = 1};
+    Gpu *gpu = gpu_open(NULL, &err);
+    if (!gpu || !llama_make(&model, gpu, config, &err)) fail_msg("%s", err.text);
+    Step *step = step_open(&model, exits, count, rows, true, &err);
+    if (!step) fail_msg("%s", err.text);
+    for (uint32_t i = 0; i <= rows; i++) tokens[i] = i * 7919 % config->vocab_size;
+    for (uint32_t e = 0; e < count; e++) weights[e] = 1.0 / (rows * count);
+    batch_begin(step_batch(step));
+    assert_true(batch_add(step_batch(step), tokens, rows + 1, 1));
+    batch_end(step_batch(step));
+    if (!step_zero_gradients(step, &err) || !step_run(step, weights, &err) ||
+        !step_update(step, &values, &norm, &err))
+        fail_msg("%s", err.text);
+    uint64_t peak = gpu_memory_peak(gpu);
+    step_close(step);
+    llama_free(&model);
+    gpu_close(gpu);
+    return peak;
+}
+
+static void check_ratio(const char *name, const LlamaConfig *config, uint32_t rows)
+{
+    static const uint32_t exits[EXITS] = {1, 2, 3, 4, 5, 6, 7, 8};
+    uint64_t soft = measured_peak(config, exits, EXITS, rows);
+    uint64_t sft = measured_peak(config, exits + EXITS - 1, 1, rows);
+    double ratio = (double)soft / (double)sft;
+    print_message("%s: measured peak of SFT %.2f MiB, of SoFT with %d exits %.2f MiB: %.5f\n", name,
+                  (double)sft / (1 << 20), EXITS, (double)soft / (1 << 20), ratio);
+    assert_true(ratio >= 1 && ratio <= 1.02);
+}
+
+// Eight exits cost at most 2 % more memory, whether the vocabulary is large beside the width (where
+// logits are what costs most) or small.
+static void soft_needs_what_sft_needs(void **state)
+{
+    (void)state;
+    LlamaConfig config = {.blocks = EXITS,
+                          .width = 256,
+                          .hidden = 688,
+                          .heads = 8,
+                          .kv_heads = 8,
+                          .head_size = 32,
+                          .vocab_size = 32000,
+                          .context = MOST_ROWS,
+                          .norm_epsilon = 1e-5,
+                          .rope_theta = 10000};
+    check_ratio("width 256, vocabulary 32000", &config, 300);
+    config.width = 64;
+    config.hidden = 172;
+    config.kv_heads = 4;
+    config.head_size = 8;
+    config.vocab_size = 512;
+    config.tied = true;
+    check_ratio("width 64, vocabulary 512", &config, MOST_ROWS);
+}
+
+static void no_validation_messages(void **state)
+{
+    (void)state;
+    assert_int_equal(gpu_validation_messages(), 0);
 }
 
 int main(void)
@@ -200,6 +352,10 @@ int main(void)
         cmocka_unit_test(soft_holds_what_was_planned),
         cmocka_unit_test(sft_holds_what_was_planned),
         cmocka_unit_test(shallow_exits_and_validation),
+        cmocka_unit_test(says_what_does_not_fit),
+        cmocka_unit_test(parameters_come_in_slices),
+        cmocka_unit_test(soft_needs_what_sft_needs),
+        cmocka_unit_test(no_validation_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

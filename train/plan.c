@@ -26,12 +26,36 @@ static void set_role(Planner *p, PlanRole role)
     p->role = p->validation ? PLAN_VALIDATION : role;
 }
 
+static bool is_parameter(PlanRole role)
+{
+    return role == PLAN_WEIGHTS || role == PLAN_GRADIENTS || role == PLAN_MOMENTS;
+}
+
+// The fewest rows of a parameter that host/ops/slices.c binds: they hold a multiple of
+// SUM_SQUARES_CHUNK values (a power of two).
+static uint64_t slice_rows(uint64_t rows, uint64_t cols)
+{
+    uint64_t least = SUM_SQUARES_CHUNK;
+    for (; least > 1 && cols % 2 == 0; cols /= 2) least /= 2;
+    return least < rows ? least : rows;
+}
+
+static void keep_largest(uint64_t *largest, PlanRole *role, uint64_t bytes, PlanRole of)
+{
+    if (bytes <= *largest) return;
+    *largest = bytes;
+    *role = of;
+}
+
 // A tensor of (rows, cols).
 static void take_as(Planner *p, Dtype dtype, uint64_t rows, uint64_t cols)
 {
+    Plan *plan = p->plan;
     uint64_t bytes = (dtype_size(dtype) * rows * cols + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    p->plan->bytes[p->role] += bytes;
-    if (bytes > p->plan->largest) p->plan->largest = bytes;
+    plan->bytes[p->role] += bytes;
+    keep_largest(&plan->largest, &plan->largest_role, bytes, p->role);
+    uint64_t bound = is_parameter(p->role) ? bytes / rows * slice_rows(rows, cols) : bytes;
+    keep_largest(&plan->bound, &plan->bound_role, bound, p->role);
 }
 
 static void take(Planner *p, uint64_t rows, uint64_t cols)
@@ -183,6 +207,16 @@ static void take_validation(Planner *p, const PlanShape *shape)
     take_forward(p, shape, rows, false);
 }
 
+// Gradients of weights are sums over rows, and a key is seen by the query heads of its group in the
+// rows behind it. The kernels that walk over a row's values instead share those.
+static uint64_t longest_loop(const PlanShape *shape)
+{
+    const LlamaConfig *c = shape->model;
+    uint64_t record = shape->rows < c->context ? shape->rows : c->context;
+    uint64_t attention = record * (c->heads / c->kv_heads);
+    return attention > shape->rows ? attention : shape->rows;
+}
+
 PlanShape plan_shape(const TrainConfig *config, const LlamaConfig *model, uint32_t rows,
                      uint32_t valid_longest)
 {
@@ -211,6 +245,7 @@ bool plan_make(Plan *plan, const PlanShape *shape, Error *err)
     take_forward(&p, shape, shape->rows, true);
     take_training(&p, shape);
     if (shape->valid_longest) take_validation(&p, shape);
+    plan->loop = longest_loop(shape);
     for (int i = 0; i < PLAN_ROLES; i++) plan->peak += plan->bytes[i];
     free(p.names.blocks);
     return true;

@@ -3,8 +3,10 @@
 #ifndef STRATA_TRAIN_PLAN_H
 #define STRATA_TRAIN_PLAN_H
 
+#include "gpu/gpu.h"
 #include "train/train_config.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum {
@@ -37,11 +39,24 @@ PlanShape plan_shape(const TrainConfig *config, const LlamaConfig *model, uint32
 typedef struct {
     uint64_t bytes[PLAN_ROLES];
     uint64_t peak;    // of all roles: what gpu_memory_peak comes to
-    uint64_t largest; // tensor: what a device must be able to bind
+    uint64_t largest; // tensor: one allocation must hold it
+    PlanRole largest_role;
+    uint64_t bound; // the most that a kernel binds at once. Parameters come in slices of rows, so
+                    // that of them the smallest slice counts; anything else is bound as a whole
+    PlanRole bound_role;
+    uint64_t loop; // the most iterations that an invocation makes over rows (GpuInfo.loop_steps)
 } Plan;
 
 // False: out of memory.
 bool plan_make(Plan *plan, const PlanShape *shape, Error *err);
 const char *plan_role_name(PlanRole role); // "weights", ...
+
+// Whether a device has what the run needs: the memory, an allocation and a binding for its largest
+// tensors. False: everything that does not fit, found and allowed, and what to lower; the message
+// does not name the device.
+bool plan_check(const Plan *plan, const GpuInfo *info, Error *err);
+
+// A row of the table, "weights  1.5 MiB" in columns; PLAN_ROLES stands for the peak. Returns text.
+const char *plan_line(char *text, size_t size, const Plan *plan, int role);
 
 #endif

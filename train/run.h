@@ -14,8 +14,10 @@ typedef struct {
     const TrainEvents *events;
     Tokenizer *tokenizer;
     char tokenizer_path[1024];
+    LlamaConfig shape; // what model's config is to be; known before its weights are read
     Llama model;
     TrainData data;
+    uint32_t rows; // of a micro-batch, at most
     Step *step;
     Plan plan;
     TrainState state;

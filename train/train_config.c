@@ -294,6 +294,21 @@ bool train_config_scales(const TrainConfig *c)
     return c->storage.gradients == DTYPE_F16;
 }
 
+bool train_config_model(LlamaConfig *shape, TrainConfig *c, Error *err)
+{
+    if (c->has_init)
+        *shape = c->init;
+    else if (!config_load(shape, c->model, err))
+        return false;
+    if (c->method == METHOD_EXTRACTED && c->depth > shape->blocks)
+        return error_set(err, "depth: %" PRIu32 ", but the model has %" PRIu32 " blocks", c->depth,
+                         shape->blocks);
+    if (c->method == METHOD_EXTRACTED) shape->blocks = c->depth;
+    if (!train_config_complete(c, shape, err)) return false;
+    train_config_shape(shape, c);
+    return true;
+}
+
 double train_config_rate(const TrainConfig *c, uint64_t step)
 {
     uint64_t warmup = (uint64_t)c->warmup;

@@ -69,6 +69,10 @@ bool train_config_complete(TrainConfig *config, const LlamaConfig *model, Error 
 // Whether gradients are stored so that the loss must be scaled.
 bool train_config_scales(const TrainConfig *config);
 
+// The shape of what is trained, as init or the model's config.json states it (weights are not
+// read), cut and with exits as above; completes the config.
+bool train_config_model(LlamaConfig *shape, TrainConfig *config, Error *err);
+
 // The learning rate of update `step` (1 ..): linear over warmup steps, then the schedule down to 0.
 double train_config_rate(const TrainConfig *config, uint64_t step);
 

@@ -2,7 +2,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include "train/run.h"
 #include "base/file.h"
-#include "train/progress.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -25,36 +24,10 @@ static void note(const Run *run, const char *format, ...)
 
 // ---- what a run begins with --------------------------------------------------------------------
 
-// What the model is trained with goes into its config.json: exits, and what they have of their own.
-// A model that comes with heads for the same exits keeps and trains them.
-static bool open_exits(Run *run, Error *err)
+static bool open_shape(Run *run, Error *err)
 {
-    const LlamaConfig *have = &run->model.config;
-    LlamaConfig want = *have;
-    train_config_shape(&want, run->config);
-    bool same = have->exit_count == want.exit_count && have->exit_norm == want.exit_norm &&
-                have->separate_heads == want.separate_heads &&
-                !memcmp(have->exits, want.exits, want.exit_count * sizeof *want.exits);
-    if (same) return true;
-    llama_share_exits(&run->model);
-    return llama_add_exits(&run->model, want.exits, want.exit_count, want.exit_norm,
-                           want.separate_heads, err);
-}
-
-static bool open_model(Run *run, Error *err)
-{
-    TrainConfig *c = run->config;
-    bool ok;
-    if (c->has_init)
-        ok = llama_make(&run->model, run->gpu, &c->init, err) &&
-             llama_randomize(&run->model, c->seed, err);
-    else if (c->method == METHOD_EXTRACTED)
-        ok = llama_load_first(&run->model, run->gpu, c->model, c->depth, err);
-    else
-        ok = llama_load(&run->model, run->gpu, c->model, err);
-    if (!ok || !train_config_complete(c, &run->model.config, err) || !open_exits(run, err))
-        return false;
-    const LlamaConfig *shape = &run->model.config;
+    const LlamaConfig *shape = &run->shape;
+    if (!train_config_model(&run->shape, run->config, err)) return false;
     note(run, "model: %" PRIu64 " parameters, %" PRIu32 " blocks, %" PRIu32 " wide",
          config_parameters(shape), shape->blocks, shape->width);
     return true;
@@ -68,10 +41,10 @@ static bool open_tokenizer(Run *run, Error *err)
         return false;
     run->tokenizer = tokenizer_load(run->tokenizer_path, err);
     if (!run->tokenizer) return false;
-    if (tokenizer_vocab_size(run->tokenizer) <= run->model.config.vocab_size) return true;
+    if (tokenizer_vocab_size(run->tokenizer) <= run->shape.vocab_size) return true;
     return error_set(err, "%s: has %" PRIu32 " tokens, but the model's vocabulary has %" PRIu32,
                      run->tokenizer_path, tokenizer_vocab_size(run->tokenizer),
-                     run->model.config.vocab_size);
+                     run->shape.vocab_size);
 }
 
 static bool open_data(Run *run, Error *err)
@@ -101,21 +74,24 @@ static bool open_folder(const Run *run, Error *err)
     return true;
 }
 
-// What the run will hold on the device, by role.
-static bool make_plan(Run *run, uint32_t rows, Error *err)
+// What the run will hold on the device, by role; refused where the device lacks any of it.
+static bool open_plan(Run *run, Error *err)
 {
-    const PlanShape shape = plan_shape(run->config, &run->model.config, rows,
-                                       run->data.valid.count ? run->data.valid.longest : 0);
-    char text[400] = "", memory[32];
+    const TrainConfig *c = run->config;
+    const GpuInfo *info = gpu_info(run->gpu);
+    uint64_t rows = (uint64_t)c->batch_size * (run->data.longest - 1);
+    if (rows > 1 << 24) return error_set(err, "batch_size: %" PRIu64 " rows are too many", rows);
+    run->rows = (uint32_t)rows;
+    const PlanShape shape =
+        plan_shape(c, &run->shape, run->rows, run->data.valid.count ? run->data.valid.longest : 0);
     if (!plan_make(&run->plan, &shape, err)) return false;
-    for (int i = 0; i < PLAN_ROLES; i++) {
-        size_t length = strlen(text);
-        snprintf(text + length, sizeof text - length, "%s %s, ", plan_role_name((PlanRole)i),
-                 progress_memory(memory, sizeof memory, run->plan.bytes[i]));
-    }
-    note(run, "memory needed: %speak %s", text,
-         progress_memory(memory, sizeof memory, run->plan.peak));
-    return true;
+    char line[64];
+    note(run, "memory needed:");
+    for (int i = 0; i <= PLAN_ROLES; i++)
+        note(run, "  %s", plan_line(line, sizeof line, &run->plan, i));
+    Error why;
+    return plan_check(&run->plan, info, &why) ||
+           error_set(err, "device %s: %s", info->name, why.text);
 }
 
 static void note_memory(const Run *run)
@@ -151,32 +127,63 @@ static bool resume(Run *run, Error *err)
     return true;
 }
 
-static bool open_run(Run *run, Error *err)
+// What the model is trained with goes into its config.json: exits, and what they have of their own.
+// A model that comes with heads for the same exits keeps and trains them.
+static bool open_exits(Run *run, Error *err)
+{
+    const LlamaConfig *have = &run->model.config, *want = &run->shape;
+    bool same = have->exit_count == want->exit_count && have->exit_norm == want->exit_norm &&
+                have->separate_heads == want->separate_heads &&
+                !memcmp(have->exits, want->exits, want->exit_count * sizeof *want->exits);
+    if (same) return true;
+    llama_share_exits(&run->model);
+    return llama_add_exits(&run->model, want->exits, want->exit_count, want->exit_norm,
+                           want->separate_heads, err);
+}
+
+static bool open_model(Run *run, Error *err)
 {
     const TrainConfig *c = run->config;
-    if (c->submit_ms > 0) gpu_set_submit_limit(run->gpu, c->submit_ms);
-    if (!open_model(run, err) || !open_tokenizer(run, err) || !open_data(run, err) ||
-        !open_folder(run, err))
-        return false;
-    uint64_t rows = (uint64_t)c->batch_size * (run->data.longest - 1);
-    if (rows > 1 << 24) return error_set(err, "batch_size: %" PRIu64 " rows are too many", rows);
-    if (!make_plan(run, (uint32_t)rows, err)) return false;
-    run->state.drops = random_seed(c->seed ^ DROPS);
-    run->state.scale = train_config_scales(c) ? c->loss_scale : 1;
+    bool ok;
+    if (c->has_init)
+        ok = llama_make(&run->model, run->gpu, &c->init, err) &&
+             llama_randomize(&run->model, c->seed, err);
+    else if (c->method == METHOD_EXTRACTED)
+        ok = llama_load_first(&run->model, run->gpu, c->model, c->depth, err);
+    else
+        ok = llama_load(&run->model, run->gpu, c->model, err);
+    return ok && open_exits(run, err);
+}
+
+static bool open_step(Run *run, Error *err)
+{
+    const TrainConfig *c = run->config;
     run->step = step_open_with(&run->model,
                                &(StepOptions){.exits = c->exits,
                                               .exit_count = c->exit_count,
-                                              .capacity = (uint32_t)rows,
+                                              .capacity = run->rows,
                                               .backward = true,
                                               .recompute = c->recompute,
                                               .exits_alone = c->method == METHOD_ICT,
                                               .distill = c->choices.distill > 0,
                                               .storage = c->storage},
                                err);
-    if (run->step)
-        note(run, "device: %s; %.1f MiB held", gpu_info(run->gpu)->name,
-             (double)gpu_memory_used(run->gpu) / (1 << 20));
-    return run->step && resume(run, err) &&
+    if (!run->step) return false;
+    note(run, "device: %s; %.1f MiB held", gpu_info(run->gpu)->name,
+         (double)gpu_memory_used(run->gpu) / (1 << 20));
+    return true;
+}
+
+// Whatever can be refused is refused before the weights are read, which may take minutes.
+static bool open_run(Run *run, Error *err)
+{
+    const TrainConfig *c = run->config;
+    run->state.drops = random_seed(c->seed ^ DROPS);
+    run->state.scale = train_config_scales(c) ? c->loss_scale : 1;
+    if (c->submit_ms > 0) gpu_set_submit_limit(run->gpu, c->submit_ms);
+    return open_shape(run, err) && open_tokenizer(run, err) && open_data(run, err) &&
+           open_folder(run, err) && open_plan(run, err) && open_model(run, err) &&
+           open_step(run, err) && resume(run, err) &&
            (!run->events->begin || run->events->begin(run->events->user, run->state.step, err));
 }
 
