@@ -102,8 +102,9 @@ static void plans_llama_2(void **state)
     (void)state;
     cJSON *seven = parse(CLI("plan", "--shape", "7b", "--method", "sft", "--batch", "1",
                              "--context", "512", "--json"));
-    cJSON *thirteen = parse(CLI("plan", "--shape", "13b", "--json"));
-    cJSON *exits = parse(CLI("plan", "--shape", "7b", "--exits", "8,32", "--json"));
+    cJSON *thirteen = parse(CLI("plan", "--shape", "13b", "--method", "soft", "--json"));
+    cJSON *exits =
+        parse(CLI("plan", "--shape", "7b", "--method", "soft", "--exits", "8,32", "--json"));
     double weights = number(cJSON_GetObjectItem(seven, "bytes"), "weights");
     assert_true(fabs(weights / (4 * 6738415616.0) - 1) < 1e-3 && number(seven, "rows") == 511);
     weights = number(cJSON_GetObjectItem(thirteen, "bytes"), "weights");
@@ -116,13 +117,62 @@ static void plans_llama_2(void **state)
     cJSON_Delete(exits);
 }
 
+static void check_exits(const cJSON *plan, uint32_t first, uint32_t count)
+{
+    const cJSON *exits = cJSON_GetObjectItem(plan, "exits");
+    assert_int_equal(cJSON_GetArraySize(exits), count);
+    for (uint32_t e = 0; e < count; e++)
+        assert_int_equal(cJSON_GetArrayItem(exits, (int)e)->valuedouble, first + 4 * e);
+}
+
+// Without --method SFT and SoFT with eight exits stand side by side; SoFT needs hardly more.
+static void compares_the_methods(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t blocks;
+    } shapes[] = {{"7b", 32}, {"13b", 40}};
+    for (int i = 0; i < 2; i++) {
+        cJSON *both = parse(CLI("plan", "--shape", shapes[i].name, "--json"));
+        const cJSON *sft = cJSON_GetObjectItem(both, "sft"),
+                    *soft = cJSON_GetObjectItem(both, "soft");
+        check_exits(sft, shapes[i].blocks, 1);
+        check_exits(soft, shapes[i].blocks - 28, 8); // for 13B the paper's
+        assert_true(number(soft, "rows") == 4 * 2047 && number(sft, "rows") == 4 * 2047);
+        double ratio = number(soft, "peak") / number(sft, "peak");
+        assert_true(ratio >= 1 && ratio <= 1.02 && fabs(number(both, "ratio") - ratio) < 1e-12);
+        cJSON_Delete(both);
+    }
+    CliRun run = CLI("plan", "--shape", "13b");
+    assert_cli_prints(run, "sft at depth 40; ");
+    assert_cli_prints(run, "soft at depth 12, 16, 20, 24, 28, 32, 36, 40; ");
+    assert_cli_prints(run, "\nweights         48.5 GiB    48.5 GiB\n");
+    assert_cli_prints(run, "\nsoft's peak is 1.0");
+    cli_free(&run);
+}
+
+// What is cut out is what is planned for.
+static void plans_extracted_blocks(void **state)
+{
+    (void)state;
+    CliRun run = CLI("plan", config_path().text, "--set", "method=extracted", "--set", "exits=null",
+                     "--set", "depth=2");
+    assert_cli_prints(run, "extracted at depth 2; ");
+    cli_free(&run);
+    assert_cli_fails(CLI("plan", config_path().text, "--set", "method=extracted", "--set",
+                         "exits=null", "--set", "depth=5"),
+                     1, "depth: 5, but the model has 4 blocks");
+}
+
 // No device has room for a batch of this size.
 static void says_what_a_device_lacks(void **state)
 {
     (void)state;
-    CliRun run = CLI("plan", "--shape", "13b", "--batch", "8000");
-    assert_cli_prints(run, " GiB: lacks ");
-    assert_cli_prints(run, "the largest matrix has ");
+    CliRun run = CLI("plan", "--shape", "13b", "--method", "soft", "--batch", "8000");
+    assert_cli_prints(run, " GiB: lacks memory: ");
+    assert_cli_prints(run, "activations: a tensor of 905527296");
+    assert_cli_prints(run, ", one binding sees ");
     cli_free(&run);
 }
 
@@ -131,7 +181,7 @@ static void needs_no_driver(void **state)
     (void)state;
     const char *const none[] = {"VK_ICD_FILENAMES=/nonexistent.json",
                                 "VK_DRIVER_FILES=/nonexistent.json"};
-    CliCall call = {.args = {"plan", "--shape", "7b"}, .vars = {none[0], none[1]}};
+    CliCall call = {.args = {"plan", "--shape=7b", "--method=sft"}, .vars = {none[0], none[1]}};
     CliRun run = cli_run(&call);
     assert_cli_prints(run, "\npeak ");
     assert_cli_prints(run, "no device to compare with: no Vulkan driver on this system");
@@ -171,8 +221,10 @@ static void refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(plans_a_config),           CASE(prints_json),     CASE(plans_llama_2),
-        CASE(says_what_a_device_lacks), CASE(needs_no_driver), CASE(refuses),
+        CASE(plans_a_config),         CASE(prints_json),
+        CASE(plans_llama_2),          CASE(compares_the_methods),
+        CASE(plans_extracted_blocks), CASE(says_what_a_device_lacks),
+        CASE(needs_no_driver),        CASE(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

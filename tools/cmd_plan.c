@@ -14,7 +14,7 @@ static const char USAGE[] =
     "strata plan CONFIG.json [--set key=value]... [--json] | strata plan --shape 7b|13b "
     "[--method soft|sft] [--exits LIST] [--context N] [--batch N] [--json]";
 
-enum { MOST_DEVICES = 32, SHAPE_EXITS_FIRST = 12, SHAPE_EXITS_EVERY = 4 };
+enum { MOST_DEVICES = 32, SHAPE_EXITS = 8, SHAPE_EXITS_EVERY = 4, MOST_PLANS = 2 };
 
 // LLaMA 2.
 static const struct {
@@ -40,9 +40,24 @@ typedef struct {
     Plan plan;
 } Planned;
 
+// One plan, or where --shape comes without --method those of SFT and SoFT, in this order.
+typedef struct {
+    Planned plans[MOST_PLANS]; // (count)
+    size_t count;
+} Plans;
+
 static double gib(uint64_t bytes)
 {
     return (double)bytes / (1 << 30);
+}
+
+static const char *method_name(const Planned *p)
+{
+    static const char *const names[] = {[METHOD_SOFT] = "soft",
+                                        [METHOD_SFT] = "sft",
+                                        [METHOD_ICT] = "ict",
+                                        [METHOD_EXTRACTED] = "extracted"};
+    return names[p->config.method];
 }
 
 // ---- options -----------------------------------------------------------------------------------
@@ -111,30 +126,22 @@ static bool find_shape(LlamaConfig *model, const char *name, Error *err)
     return error_set(err, "--shape %.40s: 7b or 13b is expected", name);
 }
 
-// A config as --shape and the options beside it state one. Without --exits those of the paper for
-// 13B: every fourth depth from 12 on.
-static bool config_of_shape(Planned *p, const Options *o, Error *err)
+// A config as --shape and the options beside it state one. Without --exits eight, every fourth
+// depth up to the last: for 13B those of the paper, 12 to 40.
+static bool config_of_shape(Planned *p, const Options *o, Method method, Error *err)
 {
     TrainConfig *c = &p->config;
     if (!find_shape(&p->model, o->shape, err)) return false;
-    c->method = o->method && !strcmp(o->method, "sft") ? METHOD_SFT : METHOD_SOFT;
+    c->method = method;
     c->context = o->context ? (uint32_t)o->context : 2048;
     c->batch_size = o->batch ? (uint32_t)o->batch : 4;
-    if (c->method == METHOD_SFT) return true;
+    if (method == METHOD_SFT) return true;
     if (o->exits) {
         c->exit_count = cli_depths(c->exits, o->exits, &p->model, err);
         return c->exit_count > 0;
     }
-    for (uint32_t d = SHAPE_EXITS_FIRST; d <= p->model.blocks; d += SHAPE_EXITS_EVERY)
-        c->exits[c->exit_count++] = d;
-    return true;
-}
-
-static bool config_of_file(Planned *p, const Options *o, Error *err)
-{
-    if (!train_config_load(&p->config, o->path, o->sets, o->set_count, err)) return false;
-    if (!p->config.has_init) return config_load(&p->model, p->config.model, err);
-    p->model = p->config.init;
+    for (uint32_t e = 1; e <= SHAPE_EXITS; e++)
+        c->exits[c->exit_count++] = p->model.blocks - (SHAPE_EXITS - e) * SHAPE_EXITS_EVERY;
     return true;
 }
 
@@ -145,17 +152,44 @@ static uint32_t most_rows(const TrainConfig *c)
 }
 
 // Records are as long as the context allows: the data are not read.
-static bool make_plan(Planned *p, const Options *o, Error *err)
+static bool make_plan(Planned *p, Error *err)
 {
     TrainConfig *c = &p->config;
-    bool ok = o->shape ? config_of_shape(p, o, err) : config_of_file(p, o, err);
-    if (!ok || !train_config_complete(c, &p->model, err)) return false;
     if (!most_rows(c))
         return error_set(err, "batch_size: %u records of %u tokens are too many", c->batch_size,
                          c->context);
-    train_config_shape(&p->model, c);
     const PlanShape shape = plan_shape(c, &p->model, most_rows(c), c->valid ? c->context : 0);
     return plan_make(&p->plan, &shape, err);
+}
+
+static bool plan_of_file(Planned *p, const Options *o, Error *err)
+{
+    return train_config_load(&p->config, o->path, o->sets, o->set_count, err) &&
+           train_config_model(&p->model, &p->config, err) && make_plan(p, err);
+}
+
+static bool plan_of_shape(Planned *p, const Options *o, Method method, Error *err)
+{
+    if (!config_of_shape(p, o, method, err) || !train_config_complete(&p->config, &p->model, err))
+        return false;
+    train_config_shape(&p->model, &p->config);
+    return make_plan(p, err);
+}
+
+static bool make_plans(Plans *all, const Options *o, Error *err)
+{
+    bool both = o->shape && !o->method, sft = o->method && !strcmp(o->method, "sft");
+    all->count = both ? 2 : 1;
+    if (!o->shape) return plan_of_file(&all->plans[0], o, err);
+    if (!both) return plan_of_shape(&all->plans[0], o, sft ? METHOD_SFT : METHOD_SOFT, err);
+    return plan_of_shape(&all->plans[0], o, METHOD_SFT, err) &&
+           plan_of_shape(&all->plans[1], o, METHOD_SOFT, err);
+}
+
+// What SoFT needs of what SFT needs.
+static double peak_ratio(const Plans *all)
+{
+    return (double)all->plans[1].plan.peak / (double)all->plans[0].plan.peak;
 }
 
 // ---- devices -----------------------------------------------------------------------------------
@@ -177,50 +211,64 @@ static Devices *list_devices(Error *err)
 }
 
 // Whether the run can be made there; else why not.
-static bool fits(char *why, size_t size, const GpuInfo *info, const Plan *plan)
+static bool fits(Error *why, const GpuInfo *info, const Plan *plan)
 {
-    size_t n = 0;
-    why[0] = 0;
-    if (info->problem[0]) n += (size_t)snprintf(why, size, "unusable: %s", info->problem);
-    if (plan->peak > info->local_bytes)
-        n += (size_t)snprintf(why + n, size - n, "%slacks %.2f GiB", n ? "; " : "",
-                              gib(plan->peak - info->local_bytes));
-    if (plan->largest > info->binding_bytes)
-        n += (size_t)snprintf(why + n, size - n,
-                              "%sthe largest matrix has %.2f GiB, one binding %.2f GiB",
-                              n ? "; " : "", gib(plan->largest), gib(info->binding_bytes));
-    if (plan->largest > info->allocation_bytes)
-        snprintf(why + n, size - n, "%sone allocation has %.2f GiB at most", n ? "; " : "",
-                 gib(info->allocation_bytes));
-    return !why[0];
+    why->text[0] = 0;
+    if (info->problem[0]) return error_set(why, "unusable: %s", info->problem);
+    return plan_check(plan, info, why);
 }
 
 // ---- printing ----------------------------------------------------------------------------------
 
-static void print_table(const Planned *p, const Devices *devices)
+static void print_run(const Planned *p)
 {
     const TrainConfig *c = &p->config;
-    char text[400];
-    printf("%s at depth", c->method == METHOD_SOFT ? "soft" : "sft");
+    printf("%s at depth", method_name(p));
     for (uint32_t e = 0; e < c->exit_count; e++) printf("%s %u", e ? "," : "", c->exits[e]);
-    printf("; batches of %u x %u tokens: %u rows at most\n\n", c->batch_size, c->context,
+    printf("; batches of %u x %u tokens: %u rows at most\n", c->batch_size, c->context,
            most_rows(c));
-    for (int i = 0; i < PLAN_ROLES; i++)
-        printf("%-12s%12s\n", plan_role_name((PlanRole)i),
-               progress_memory(text, sizeof text, p->plan.bytes[i]));
-    printf("%-12s%12s\n\n", "peak", progress_memory(text, sizeof text, p->plan.peak));
+}
+
+static void print_table(const Plans *all)
+{
+    char text[64];
+    if (all->count > 1)
+        printf("%24s%12s\n", method_name(&all->plans[0]), method_name(&all->plans[1]));
+    for (int i = 0; i <= PLAN_ROLES; i++) {
+        printf("%s", plan_line(text, sizeof text, &all->plans[0].plan, i));
+        if (all->count > 1) printf("%s", plan_line(text, sizeof text, &all->plans[1].plan, i) + 12);
+        printf("\n");
+    }
+    if (all->count > 1) printf("\nsoft's peak is %.6f of sft's\n", peak_ratio(all));
+    printf("\n");
+}
+
+static void print_devices(const Plans *all, const Devices *devices)
+{
+    Error why;
     if (!devices->count) printf("no device to compare with: %s\n", devices->problem.text);
     for (size_t i = 0; i < devices->count; i++) {
         const GpuInfo *info = &devices->infos[i];
-        bool ok = fits(text, sizeof text, info, &p->plan);
-        printf("%zu: %s (%s), %.2f GiB: %s\n", i, info->name, info->kind, gib(info->local_bytes),
-               ok ? "fits" : text);
+        for (size_t n = 0; n < all->count; n++) {
+            const Planned *p = &all->plans[n];
+            printf("%zu: %s (%s), %.2f GiB: ", i, info->name, info->kind, gib(info->local_bytes));
+            if (all->count > 1) printf("%s ", method_name(p));
+            printf("%s\n", fits(&why, info, &p->plan) ? "fits" : why.text);
+        }
     }
+}
+
+static void print_plans(const Plans *all, const Devices *devices)
+{
+    for (size_t i = 0; i < all->count; i++) print_run(&all->plans[i]);
+    printf("\n");
+    print_table(all);
+    print_devices(all, devices);
 }
 
 static void add_devices(cJSON *object, const Plan *plan, const Devices *devices)
 {
-    char why[400];
+    Error why;
     cJSON *list = cJSON_AddArrayToObject(object, "devices");
     for (size_t i = 0; i < devices->count; i++) {
         const GpuInfo *info = &devices->infos[i];
@@ -229,18 +277,19 @@ static void add_devices(cJSON *object, const Plan *plan, const Devices *devices)
         cJSON_AddStringToObject(item, "kind", info->kind);
         cJSON_AddNumberToObject(item, "memory", (double)info->local_bytes);
         cJSON_AddNumberToObject(item, "binding", (double)info->binding_bytes);
-        cJSON_AddBoolToObject(item, "fits", fits(why, sizeof why, info, plan));
-        if (why[0]) cJSON_AddStringToObject(item, "why_not", why);
+        cJSON_AddNumberToObject(item, "allocation", (double)info->allocation_bytes);
+        cJSON_AddBoolToObject(item, "fits", fits(&why, info, plan));
+        if (why.text[0]) cJSON_AddStringToObject(item, "why_not", why.text);
         if (item) cJSON_AddItemToArray(list, item);
     }
     if (!devices->count) cJSON_AddStringToObject(object, "no_devices", devices->problem.text);
 }
 
-static bool print_json(const Planned *p, const Devices *devices, Error *err)
+static cJSON *plan_json(const Planned *p, const Devices *devices)
 {
     const TrainConfig *c = &p->config;
     cJSON *object = cJSON_CreateObject(), *exits, *bytes;
-    cJSON_AddStringToObject(object, "method", c->method == METHOD_SOFT ? "soft" : "sft");
+    cJSON_AddStringToObject(object, "method", method_name(p));
     exits = cJSON_AddArrayToObject(object, "exits");
     for (uint32_t e = 0; e < c->exit_count; e++)
         cJSON_AddItemToArray(exits, cJSON_CreateNumber(c->exits[e]));
@@ -252,7 +301,23 @@ static bool print_json(const Planned *p, const Devices *devices, Error *err)
         cJSON_AddNumberToObject(bytes, plan_role_name((PlanRole)i), (double)p->plan.bytes[i]);
     cJSON_AddNumberToObject(object, "peak", (double)p->plan.peak);
     cJSON_AddNumberToObject(object, "largest", (double)p->plan.largest);
+    cJSON_AddNumberToObject(object, "bound", (double)p->plan.bound);
     add_devices(object, &p->plan, devices);
+    return object;
+}
+
+static bool print_json(const Plans *all, const Devices *devices, Error *err)
+{
+    cJSON *object = NULL;
+    if (all->count == 1) {
+        object = plan_json(&all->plans[0], devices);
+    } else {
+        object = cJSON_CreateObject();
+        for (size_t i = 0; i < all->count; i++)
+            cJSON_AddItemToObject(object, method_name(&all->plans[i]),
+                                  plan_json(&all->plans[i], devices));
+        cJSON_AddNumberToObject(object, "ratio", peak_ratio(all));
+    }
     char *text = cJSON_PrintUnformatted(object);
     if (text) printf("%s\n", text);
     free(text);
@@ -262,15 +327,15 @@ static bool print_json(const Planned *p, const Devices *devices, Error *err)
 
 static bool run(const Options *o, Error *err)
 {
-    Planned planned = {.config = {0}};
+    Plans all = {.count = 0};
     Devices *devices = NULL;
-    bool ok = make_plan(&planned, o, err) && (devices = list_devices(err)) != NULL;
+    bool ok = make_plans(&all, o, err) && (devices = list_devices(err)) != NULL;
     if (ok && o->json)
-        ok = print_json(&planned, devices, err);
+        ok = print_json(&all, devices, err);
     else if (ok)
-        print_table(&planned, devices);
+        print_plans(&all, devices);
     free(devices);
-    train_config_free(&planned.config);
+    for (size_t i = 0; i < MOST_PLANS; i++) train_config_free(&all.plans[i].config);
     return ok;
 }
 
