@@ -143,8 +143,9 @@ static void check_loadable(const char *out)
 
 // ---- what it leaves ----------------------------------------------------------------------------
 
+enum { METRICS_MOST = 1024 };
 typedef struct {
-    cJSON *lines[256]; // (count)
+    cJSON *lines[METRICS_MOST]; // (count)
     size_t count;
 } Metrics;
 
@@ -155,7 +156,7 @@ static Metrics read_metrics(const char *out)
     Error err;
     char *text = test_read(out_file(out, "metrics.jsonl").text, &size), *at = text;
     for (char *end; (end = strchr(at, '\n')); at = end + 1) {
-        assert_true(metrics.count < 256);
+        assert_true(metrics.count < METRICS_MOST);
         cJSON *line = json_parse(at, (size_t)(end - at), "metrics.jsonl", &err);
         if (!line) fail_msg("%s", err.text);
         metrics.lines[metrics.count++] = line;
@@ -391,16 +392,19 @@ static void saves_on_sigterm(void **state)
     check_interrupted(SIGTERM);
 }
 
-// Killed at any moment, several times, also inside a write: what was saved before is whole, and the
-// run that goes on ends in the very bits of one that was never killed.
+// Killed at any moment, STRATA_TEST_KILLS times (8), also inside a write: what was saved before is
+// whole, and the run that goes on ends in the very bits of one that was never killed.
 static void survives_sigkill(void **state)
 {
     (void)state;
-    enum { KILLS = 8, STEPS = 40 };
+    const char *wanted = getenv("STRATA_TEST_KILLS");
+    unsigned kills = wanted ? (unsigned)strtoul(wanted, NULL, 10) : 8, steps = 5 * kills;
+    char set[32];
+    snprintf(set, sizeof set, "steps=%u", steps);
     unlink(out_file("out", "metrics.jsonl").text);
-    for (unsigned i = 0; i < KILLS; i++) {
-        const CliCall call = {.args = {"train", config_path().text, "--resume", SET("steps=40"),
-                                       SET("save_every=1")}};
+    for (unsigned i = 0; i < kills; i++) {
+        const CliCall call = {
+            .args = {"train", config_path().text, "--resume", SET(set), SET("save_every=1")}};
         CliProcess process = cli_start(&call);
         wait_for_lines("out", i + 2);
         for (unsigned t = 0; t < i * 37 % 11; t++) wait_a_little();
@@ -410,15 +414,15 @@ static void survives_sigkill(void **state)
         cli_free(&run);
         check_loadable("out");
     }
-    CliRun run = TRAIN("--resume", SET("steps=40"), SET("save_every=1"));
+    CliRun run = TRAIN("--resume", SET(set), SET("save_every=1"));
     if (run.status) fail_msg("%s", run.err);
     cli_free(&run);
     Metrics metrics = read_metrics("out"); // each step once, though some ran twice
-    assert_int_equal(metrics.count, STEPS);
+    assert_int_equal(metrics.count, steps);
     free_metrics(&metrics);
     check_no_partial("out");
     check_no_partial("out/checkpoints");
-    train_into("whole", "steps=40");
+    train_into("whole", set);
     check_same_files(out_file("out", "model.safetensors").text,
                      out_file("whole", "model.safetensors").text);
 }
