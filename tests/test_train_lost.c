@@ -125,7 +125,7 @@ static void a_lost_device_leaves_a_checkpoint(void **state)
         snprintf(name, sizeof name, "lost%zu", i);
         snprintf(after, sizeof after, "%s/checkpoints/step-0000000002", name);
         CliRun run = train_failing(name, "save_every=1", fails[i], after, "the device was lost");
-        unsigned long at = number_after(run.err, "(Vulkan error -4), in step ");
+        unsigned long at = number_after(run.err, "(Vulkan error -4), at step ");
         unsigned long kept = number_after(run.err, "--resume goes on from the checkpoint of step ");
         assert_true(kept >= 2 && (at == kept || at == kept + 1));
         assert_true(has_checkpoint(name, kept) && !has_checkpoint(name, kept + 1));
@@ -163,7 +163,7 @@ static void refused_work_leaves_a_checkpoint(void **state)
         snprintf(fail, sizeof fail, "submit %u -2", n);
         CliRun run = train_failing(name, "save_every=0", fail, after, "out of device memory");
         bool kept = strstr(run.err, "--resume goes on from the checkpoint of step ");
-        unsigned long at = number_after(run.err, "in step ");
+        unsigned long at = number_after(run.err, ", at step ");
         assert_true(kept == has_checkpoint(name, at - 1) && !has_checkpoint(name, at));
         assert_false(file_exists(test_path(in_folder(name).text, "model.safetensors").text));
         cli_free(&run);

@@ -17,10 +17,10 @@ void run_rescue(Run *run, Error *err)
     if (!kept) kept = checkpoint_newest(out, NULL, NULL);
     if (kept)
         error_set(err,
-                  "%.300s, in step %" PRIu64
+                  "%.300s, at step %" PRIu64
                   "; --resume goes on from the checkpoint of step %" PRIu64,
                   why.text, run->state.step, kept);
     else
-        error_set(err, "%.300s, in step %" PRIu64 "; there is no checkpoint to go on from",
+        error_set(err, "%.300s, at step %" PRIu64 "; there is no checkpoint to go on from",
                   why.text, run->state.step);
 }
