@@ -268,7 +268,7 @@ static void parameters_come_in_slices(void **state)
 
 // ---- SoFT beside SFT ---------------------------------------------------------------------------
 
-enum { EXITS = 8, MOST_ROWS = 1024 };
+enum { EXITS = 8, MOST_ROWS = 256 };
 
 // What a whole step comes to at its peak, on a device of its own.
 static uint64_t measured_peak(const LlamaConfig *config, const uint32_t *exits, uint32_t count,
@@ -325,7 +325,7 @@ static void soft_needs_what_sft_needs(void **state)
                           .context = MOST_ROWS,
                           .norm_epsilon = 1e-5,
                           .rope_theta = 10000};
-    check_ratio("width 256, vocabulary 32000", &config, 300);
+    check_ratio("width 256, vocabulary 32000", &config, 64);
     config.width = 64;
     config.hidden = 172;
     config.kv_heads = 4;
