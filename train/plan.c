@@ -31,13 +31,11 @@ static bool is_parameter(PlanRole role)
     return role == PLAN_WEIGHTS || role == PLAN_GRADIENTS || role == PLAN_MOMENTS;
 }
 
-// The fewest rows of a parameter that host/ops/slices.c binds: they hold a multiple of
-// SUM_SQUARES_CHUNK values (a power of two).
-static uint64_t slice_rows(uint64_t rows, uint64_t cols)
+// The bytes of a parameter that must be bound together.
+static uint64_t slice_bytes(uint64_t bytes, uint64_t rows, uint64_t cols)
 {
-    uint64_t least = SUM_SQUARES_CHUNK;
-    for (; least > 1 && cols % 2 == 0; cols /= 2) least /= 2;
-    return least < rows ? least : rows;
+    uint64_t least = op_slice_rows((uint32_t)cols);
+    return least < rows ? bytes / rows * least : bytes;
 }
 
 static void keep_largest(uint64_t *largest, PlanRole *role, uint64_t bytes, PlanRole of)
@@ -54,7 +52,7 @@ static void take_as(Planner *p, Dtype dtype, uint64_t rows, uint64_t cols)
     uint64_t bytes = (dtype_size(dtype) * rows * cols + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     plan->bytes[p->role] += bytes;
     keep_largest(&plan->largest, &plan->largest_role, bytes, p->role);
-    uint64_t bound = is_parameter(p->role) ? bytes / rows * slice_rows(rows, cols) : bytes;
+    uint64_t bound = is_parameter(p->role) ? slice_bytes(bytes, rows, cols) : bytes;
     keep_largest(&plan->bound, &plan->bound_role, bound, p->role);
 }
 

@@ -135,18 +135,11 @@ static void keep(Tape *tape, const BlockStorage *storage, Tensor kept, Tensor x,
 
 void block_widen(Tape *tape, const BlockActivations *a, const BlockStorage *storage, Rows rows)
 {
-    const BlockActivations *k = &storage->kept;
-    const Tensor pairs[HALVES][2] = {{a->normed, k->normed},
-                                     {a->q, k->q},
-                                     {a->k, k->k},
-                                     {a->v, k->v},
-                                     {a->attended, k->attended},
-                                     {a->middle, k->middle},
-                                     {a->mlp_normed, k->mlp_normed},
-                                     {a->gate, k->gate},
-                                     {a->up, k->up},
-                                     {a->h, k->h}};
-    for (int i = 0; i < HALVES; i++) op_widen(tape, pairs[i][0], pairs[i][1], rows);
+    BlockActivations to = *a, from = storage->kept;
+    Wanted made[ACTIVATIONS], kept[ACTIVATIONS];
+    list_activations(made, &to, &(LlamaConfig){0});
+    list_activations(kept, &from, &(LlamaConfig){0});
+    for (int i = 0; i < HALVES; i++) op_widen(tape, *made[i].tensor, *kept[i].tensor, rows);
 }
 
 // The residual stream between attention and MLP. What is rounded is q and k behind their turn.

@@ -3,34 +3,25 @@
 #include "ops/slices.h"
 
 #include <assert.h>
-#include <string.h>
 
-// Records an elementwise kernel; binding 0 is the counts' tensor, the others follow.
+// Records an elementwise kernel; binding 0 is the counts' tensor.
 static void record(Tape *tape, Widths kernels, uint32_t cols, Rows rows, uint32_t constant,
                    const Tensor *tensors, size_t count)
 {
     const ElementArgs args = {launch_rows(rows), cols};
     Dispatch dispatch = launch_elements(tape, launch_width(kernels, cols), cols, rows);
-    dispatch.tensors[0] = counts_tensor(rows.counts);
-    memcpy(dispatch.tensors + 1, tensors, count * sizeof *tensors);
-    dispatch.args = &args;
-    dispatch.args_bytes = sizeof args;
     dispatch.constants[2] = constant;
-    tape_dispatch(tape, &dispatch);
+    launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 
-// The rows of a slice of the table; binding 0 is the counts' tensor, the others follow.
+// The rows of a slice of the table; binding 0 is the counts' tensor.
 static void record_lookup(Tape *tape, Kernel kernel, Slice slice, Rows rows, const Tensor *tensors,
                           size_t count)
 {
     const EmbedArgs args = {launch_rows(rows), slice.whole.cols, slice.first, slice.tensor.rows};
     Dispatch dispatch = launch_elements(tape, kernel, slice.whole.cols, rows);
-    dispatch.tensors[0] = counts_tensor(rows.counts);
-    memcpy(dispatch.tensors + 1, tensors, count * sizeof *tensors);
-    dispatch.args = &args;
-    dispatch.args_bytes = sizeof args;
     dispatch.constants[CONSTANT_BF16] = slice.whole.dtype == DTYPE_BF16;
-    tape_dispatch(tape, &dispatch);
+    launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 
 void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows)
@@ -38,7 +29,8 @@ void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows)
     assert(y.cols == table.cols);
     Kernel kernel = launch_width(WIDTHS(embed), y.cols);
     FOR_SLICES(slice, tape, table)
-    record_lookup(tape, kernel, slice, rows, (Tensor[]){tokens, slice.tensor, y}, 3);
+    record_lookup(tape, kernel, slice, rows,
+                  (Tensor[]){counts_tensor(rows.counts), tokens, slice.tensor, y}, 4);
 }
 
 void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor order, Rows distinct)
@@ -47,62 +39,64 @@ void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor ord
     Kernel kernel = launch_width(WIDTHS(embed_back), dy.cols);
     if (launch_half(dtable)) kernel = K_embed_back_half;
     FOR_SLICES(slice, tape, dtable)
-    record_lookup(tape, kernel, slice, distinct, (Tensor[]){uses, order, dy, slice.tensor}, 4);
+    record_lookup(tape, kernel, slice, distinct,
+                  (Tensor[]){counts_tensor(distinct.counts), uses, order, dy, slice.tensor}, 5);
 }
 
 void op_swiglu(Tape *tape, Tensor h, Tensor gate, Tensor up, Rows rows)
 {
-    record(tape, WIDTHS(swiglu), h.cols, rows, 0, (Tensor[]){gate, up, h}, 3);
+    record(tape, WIDTHS(swiglu), h.cols, rows, 0,
+           (Tensor[]){counts_tensor(rows.counts), gate, up, h}, 4);
 }
 
 void op_swiglu_back(Tape *tape, Tensor dgate, Tensor dup, Tensor dh, Tensor gate, Tensor up,
                     Rows rows)
 {
-    record(tape, WIDTHS(swiglu_back), dh.cols, rows, 0, (Tensor[]){gate, up, dh, dgate, dup}, 5);
+    record(tape, WIDTHS(swiglu_back), dh.cols, rows, 0,
+           (Tensor[]){counts_tensor(rows.counts), gate, up, dh, dgate, dup}, 6);
 }
 
 void op_add(Tape *tape, Tensor z, Tensor x, Tensor y, Rows rows)
 {
-    record(tape, WIDTHS(add), z.cols, rows, 0, (Tensor[]){x, y, z}, 3);
+    record(tape, WIDTHS(add), z.cols, rows, 0, (Tensor[]){counts_tensor(rows.counts), x, y, z}, 4);
 }
 
 void op_gather(Tape *tape, Tensor y, Tensor x, Tensor index, Rows rows)
 {
     assert(x.cols == y.cols);
-    record(tape, WIDTHS(gather), y.cols, rows, 0, (Tensor[]){index, x, y}, 3);
+    record(tape, WIDTHS(gather), y.cols, rows, 0,
+           (Tensor[]){counts_tensor(rows.counts), index, x, y}, 4);
 }
 
 void op_scatter(Tape *tape, Tensor y, Tensor x, Tensor index, bool accumulate, Rows rows)
 {
     assert(x.cols == y.cols);
-    record(tape, WIDTHS(scatter), y.cols, rows, accumulate, (Tensor[]){index, x, y}, 3);
+    record(tape, WIDTHS(scatter), y.cols, rows, accumulate,
+           (Tensor[]){counts_tensor(rows.counts), index, x, y}, 4);
 }
 
-// Between values and what is kept of them in 16 bits.
+// Between values and what is kept of them in 16 bits; binding 0 is the counts' tensor.
 static void record_halves(Tape *tape, Kernel kernel, Dtype dtype, uint32_t cols, Rows rows,
                           const Tensor *tensors, size_t count)
 {
     const ElementArgs args = {launch_rows(rows), cols};
     Dispatch dispatch = launch_elements(tape, kernel, cols, rows);
     assert(cols % 4 == 0);
-    dispatch.tensors[0] = counts_tensor(rows.counts);
-    memcpy(dispatch.tensors + 1, tensors, count * sizeof *tensors);
-    dispatch.args = &args;
-    dispatch.args_bytes = sizeof args;
     dispatch.constants[CONSTANT_BF16] = dtype == DTYPE_BF16;
-    tape_dispatch(tape, &dispatch);
+    launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 
 void op_keep(Tape *tape, Tensor kept, Tensor x, Dtype dtype, Rows rows)
 {
     assert(!kept.span || (kept.dtype == dtype && kept.cols == x.cols));
-    record_halves(tape, kept.span ? K_keep : K_keep_round, dtype, x.cols, rows, (Tensor[]){x, kept},
-                  2);
+    record_halves(tape, kept.span ? K_keep : K_keep_round, dtype, x.cols, rows,
+                  (Tensor[]){counts_tensor(rows.counts), x, kept}, 3);
 }
 
 void op_widen(Tape *tape, Tensor x, Tensor kept, Rows rows)
 {
-    record_halves(tape, K_widen, kept.dtype, x.cols, rows, (Tensor[]){kept, x}, 2);
+    record_halves(tape, K_widen, kept.dtype, x.cols, rows,
+                  (Tensor[]){counts_tensor(rows.counts), kept, x}, 3);
 }
 
 static void turn(Tape *tape, Tensor x, Tensor row_table, Tensor turns, float sign, Rows rows)
@@ -111,12 +105,9 @@ static void turn(Tape *tape, Tensor x, Tensor row_table, Tensor turns, float sig
     assert(turns.cols % 2 == 0 && x.cols % turns.cols == 0);
     Kernel kernel = launch_width(WIDTHS(rope), turns.cols / 2);
     Dispatch dispatch = launch_elements(tape, kernel, x.cols / 2, rows);
-    const Tensor tensors[] = {counts_tensor(rows.counts), row_table, turns, x};
-    memcpy(dispatch.tensors, tensors, sizeof tensors);
-    dispatch.args = &args;
-    dispatch.args_bytes = sizeof args;
     dispatch.constants[2] = turns.cols;
-    tape_dispatch(tape, &dispatch);
+    launch_record(tape, dispatch, &args, sizeof args,
+                  (Tensor[]){counts_tensor(rows.counts), row_table, turns, x}, 4);
 }
 
 void op_rope(Tape *tape, Tensor x, Tensor row_table, Tensor turns, Rows rows)

@@ -86,6 +86,15 @@ Dispatch launch_whole(Dispatch dispatch, uint32_t groups)
     return dispatch;
 }
 
+void launch_record(Tape *tape, Dispatch dispatch, const void *args, uint32_t args_bytes,
+                   const Tensor *tensors, size_t count)
+{
+    memcpy(dispatch.tensors, tensors, count * sizeof *tensors);
+    dispatch.args = args;
+    dispatch.args_bytes = args_bytes;
+    tape_dispatch(tape, &dispatch);
+}
+
 bool launch_half(Tensor tensor)
 {
     return tensor.dtype == DTYPE_F16 || tensor.dtype == DTYPE_BF16;

@@ -35,6 +35,10 @@ Dispatch launch_whole(Dispatch dispatch, uint32_t groups);
 // loop_steps, where one alone would take `steps` iterations; what it was where one may.
 Dispatch launch_shared(Tape *tape, Dispatch dispatch, uint64_t steps);
 
+// Records the dispatch with its tensors (by binding) and push constants.
+void launch_record(Tape *tape, Dispatch dispatch, const void *args, uint32_t args_bytes,
+                   const Tensor *tensors, size_t count);
+
 // Whether the variants for subgroups that shuffle run here, and whether they are the choice for ops
 // that also have a variant with several invocations per row.
 bool launch_shuffles(Tape *tape);

@@ -11,6 +11,10 @@
 
 #include "gpu/gpu.h"
 
+// A parameter of more bytes than a binding sees is bound in slices of whole rows, each but the last
+// a multiple of so many (they hold a multiple of SUM_SQUARES_CHUNK values, a power of two).
+uint32_t op_slice_rows(uint32_t cols);
+
 // y[r] = table[tokens[r]]. y (rows, D), tokens (rows) u32, table (V, D).
 void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows);
 // dtable[t] += sum of dy over the rows with token t. uses (distinct + 1, 2) u32: each distinct

@@ -2,8 +2,6 @@
 #include "ops/launch.h"
 #include "ops/slices.h"
 
-#include <string.h>
-
 uint32_t op_sum_squares_count(Tensor x)
 {
     uint64_t values = (uint64_t)x.rows * x.cols;
@@ -15,12 +13,8 @@ static void record_sum_squares(Tape *tape, Tensor partials, uint32_t first, Tens
     const SumSquaresArgs args = {x.rows * x.cols, first};
     Kernel kernel = launch_half(x) ? K_sum_squares_half : K_sum_squares;
     Dispatch dispatch = launch_item_groups(tape, kernel, op_sum_squares_count(x));
-    dispatch.tensors[0] = x;
-    dispatch.tensors[1] = partials;
-    dispatch.args = &args;
-    dispatch.args_bytes = sizeof args;
     dispatch.constants[CONSTANT_BF16] = x.dtype == DTYPE_BF16;
-    tape_dispatch(tape, &dispatch);
+    launch_record(tape, dispatch, &args, sizeof args, (Tensor[]){x, partials}, 2);
 }
 
 uint32_t op_sum_squares(Tape *tape, Tensor partials, uint32_t first, Tensor x)
@@ -37,12 +31,7 @@ void op_clip(Tape *tape, Tensor clip, Tensor partials, uint32_t count, Tensor st
 {
     const ClipArgs args = {count};
     Dispatch dispatch = launch_shared(tape, launch_item_groups(tape, K_clip, 1), count);
-    dispatch.tensors[0] = partials;
-    dispatch.tensors[1] = step;
-    dispatch.tensors[2] = clip;
-    dispatch.args = &args;
-    dispatch.args_bytes = sizeof args;
-    tape_dispatch(tape, &dispatch);
+    launch_record(tape, dispatch, &args, sizeof args, (Tensor[]){partials, step, clip}, 3);
 }
 
 // ADAMW_PER_LANE of `count` values for each invocation.
@@ -59,12 +48,9 @@ void op_narrow(Tape *tape, Tensor y, Tensor x)
     {
         const NarrowArgs args = {slice.tensor.rows * slice.tensor.cols};
         Dispatch dispatch = whole_groups(K_narrow, args.count);
-        dispatch.tensors[0] = slice.tensor;
-        dispatch.tensors[1] = tensor_rows(y, slice.first, slice.tensor.rows);
-        dispatch.args = &args;
-        dispatch.args_bytes = sizeof args;
+        const Tensor tensors[] = {slice.tensor, tensor_rows(y, slice.first, slice.tensor.rows)};
         dispatch.constants[CONSTANT_BF16] = y.dtype == DTYPE_BF16;
-        tape_dispatch(tape, &dispatch);
+        launch_record(tape, dispatch, &args, sizeof args, tensors, 2);
     }
 }
 
@@ -100,10 +86,7 @@ void op_adamw(Tape *tape, Tensor weight, const Moments *moments, Tensor gradient
                                   tensor_rows(moments->square, first, rows),
                                   moments->mean_scales,
                                   moments->square_scales};
-        memcpy(dispatch.tensors, tensors, sizeof tensors);
-        dispatch.args = &args;
-        dispatch.args_bytes = sizeof args;
         dispatch.constants[CONSTANT_BF16] = gradient.dtype == DTYPE_BF16;
-        tape_dispatch(tape, &dispatch);
+        launch_record(tape, dispatch, &args, sizeof args, tensors, 8);
     }
 }

@@ -5,22 +5,12 @@
 #include <math.h>
 #include <string.h>
 
-// Completes a dispatch with its tensors and push constants and records it.
-static void record(Tape *tape, Dispatch dispatch, const void *args, uint32_t args_bytes,
-                   const Tensor *tensors, size_t count)
-{
-    memcpy(dispatch.tensors, tensors, count * sizeof *tensors);
-    dispatch.args = args;
-    dispatch.args_bytes = args_bytes;
-    tape_dispatch(tape, &dispatch);
-}
-
 void op_rmsnorm(Tape *tape, Tensor y, Tensor x, Tensor gain, float epsilon, Rows rows)
 {
     const RmsnormArgs args = {launch_rows(rows), x.cols, epsilon, 0};
     const Tensor tensors[] = {counts_tensor(rows.counts), x, gain, y};
-    record(tape, launch_row_groups(tape, launch_width(WIDTHS(rmsnorm), x.cols), 1, rows), &args,
-           sizeof args, tensors, 4);
+    launch_record(tape, launch_row_groups(tape, launch_width(WIDTHS(rmsnorm), x.cols), 1, rows),
+                  &args, sizeof args, tensors, 4);
 }
 
 void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor dy, Tensor x,
@@ -29,13 +19,14 @@ void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor
     const RmsnormArgs args = {launch_rows(rows), x.cols, epsilon, accumulate};
     Tensor counts = counts_tensor(rows.counts);
     const Tensor tensors[] = {counts, x, gain, dy, dx, inverse};
-    record(tape, launch_row_groups(tape, launch_width(WIDTHS(rmsnorm_back), x.cols), 1, rows),
-           &args, sizeof args, tensors, 6);
+    launch_record(tape,
+                  launch_row_groups(tape, launch_width(WIDTHS(rmsnorm_back), x.cols), 1, rows),
+                  &args, sizeof args, tensors, 6);
     if (!dgain.span) return;
     const Tensor sums[] = {counts, x, dy, inverse, dgain};
     Dispatch columns = launch_item_groups(tape, K_rmsnorm_gain_back, x.cols);
     columns.grid.x = (x.cols + columns.constants[0] - 1) / columns.constants[0];
-    record(tape, columns, &args, sizeof args, sums, 5);
+    launch_record(tape, columns, &args, sizeof args, sums, 5);
 }
 
 static AttentionArgs attention_args(Heads heads, Rows rows)
@@ -67,10 +58,10 @@ void op_attention(Tape *tape, Tensor y, Tensor stats, Tensor q, Tensor k, Tensor
 {
     const AttentionArgs args = attention_args(heads, rows);
     const Tensor tensors[] = {counts_tensor(rows.counts), row_table, q, k, v, y, stats};
-    record(tape,
-           attention_groups(tape, K_attention_shuffle, K_attention, heads.heads, heads.size, q, k,
-                            rows),
-           &args, sizeof args, tensors, 7);
+    launch_record(tape,
+                  attention_groups(tape, K_attention_shuffle, K_attention, heads.heads, heads.size,
+                                   q, k, rows),
+                  &args, sizeof args, tensors, 7);
 }
 
 void op_attention_back(Tape *tape, Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y,
@@ -80,15 +71,15 @@ void op_attention_back(Tape *tape, Tensor dq, Tensor dk, Tensor dv, Tensor dy, T
     const AttentionArgs args = attention_args(heads, rows);
     Tensor counts = counts_tensor(rows.counts);
     const Tensor left[] = {counts, row_table, q, k, v, y, dy, stats, dq};
-    record(tape,
-           attention_groups(tape, K_attention_back_q_shuffle, K_attention_back_q, heads.heads,
-                            heads.size, q, k, rows),
-           &args, sizeof args, left, 9);
+    launch_record(tape,
+                  attention_groups(tape, K_attention_back_q_shuffle, K_attention_back_q,
+                                   heads.heads, heads.size, q, k, rows),
+                  &args, sizeof args, left, 9);
     const Tensor right[] = {counts, row_table, q, k, v, dy, stats, dk, dv};
-    record(tape,
-           attention_groups(tape, K_attention_back_kv_shuffle, K_attention_back_kv, heads.kv_heads,
-                            heads.size, q, k, rows),
-           &args, sizeof args, right, 9);
+    launch_record(tape,
+                  attention_groups(tape, K_attention_back_kv_shuffle, K_attention_back_kv,
+                                   heads.kv_heads, heads.size, q, k, rows),
+                  &args, sizeof args, right, 9);
 }
 
 void op_cross_entropy(Tape *tape, Tensor losses, Tensor logits, Tensor targets, Tensor step,
@@ -98,8 +89,8 @@ void op_cross_entropy(Tape *tape, Tensor losses, Tensor logits, Tensor targets, 
     const CrossEntropyArgs args = {launch_rows(rows), logits.cols, backward, weight};
     const Tensor tensors[] = {counts_tensor(rows.counts), targets, step, logits, losses};
     Dispatch groups = launch_row_groups(tape, K_cross_entropy, 1, rows);
-    record(tape, launch_shared(tape, groups, UINT64_C(3) * logits.cols), &args, sizeof args,
-           tensors, 5);
+    launch_record(tape, launch_shared(tape, groups, UINT64_C(3) * logits.cols), &args, sizeof args,
+                  tensors, 5);
 }
 
 void op_distill(Tape *tape, Tensor losses, Tensor teacher, Tensor logits, Tensor step,
@@ -109,6 +100,6 @@ void op_distill(Tape *tape, Tensor losses, Tensor teacher, Tensor logits, Tensor
     const DistillArgs args = {launch_rows(rows), logits.cols, weight};
     const Tensor tensors[] = {counts_tensor(rows.counts), step, logits, teacher, losses};
     Dispatch groups = launch_row_groups(tape, K_distill, 1, rows);
-    record(tape, launch_shared(tape, groups, UINT64_C(3) * logits.cols), &args, sizeof args,
-           tensors, 5);
+    launch_record(tape, launch_shared(tape, groups, UINT64_C(3) * logits.cols), &args, sizeof args,
+                  tensors, 5);
 }

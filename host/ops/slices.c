@@ -1,5 +1,6 @@
 // Slices of parameters: see slices.h.
 #include "ops/slices.h"
+#include "ops/ops.h"
 
 #include "../../shaders/args.h"
 
@@ -13,8 +14,7 @@ static uint64_t binding_bytes(Tape *tape)
     return wanted && wanted < most ? wanted : most;
 }
 
-// The fewest rows that hold a multiple of SUM_SQUARES_CHUNK values (a power of two).
-static uint32_t unit(uint32_t cols)
+uint32_t op_slice_rows(uint32_t cols)
 {
     uint32_t rows = SUM_SQUARES_CHUNK;
     for (; rows > 1 && cols % 2 == 0; cols /= 2) rows /= 2;
@@ -35,9 +35,10 @@ Slice slice_first(Tape *tape, Tensor whole)
     Slice slice = {.whole = whole, .most = whole.rows};
     uint64_t most = binding_bytes(tape);
     if (tensor_bytes(whole) > most) {
-        uint64_t units = most / (tensor_bytes(whole) / whole.rows) / unit(whole.cols);
+        uint32_t least = op_slice_rows(whole.cols);
+        uint64_t units = most / (tensor_bytes(whole) / whole.rows) / least;
         // A row too large for a binding is refused where it is bound.
-        slice.most = units ? (uint32_t)units * unit(whole.cols) : unit(whole.cols);
+        slice.most = units ? (uint32_t)units * least : least;
     }
     return from(slice, 0);
 }

@@ -1,5 +1,5 @@
-// A parameter with more bytes than a binding sees comes to kernels in slices of whole rows. Internal
-// to host/ops.
+// A parameter with more bytes than a binding sees comes to kernels in slices of whole rows.
+// Internal to host/ops.
 #ifndef STRATA_OPS_SLICES_H
 #define STRATA_OPS_SLICES_H
 
