@@ -188,9 +188,10 @@ static void plans_large_models(void **state)
     Error err;
     assert_true(plan_make(&plan, &(PlanShape){&large, exits, 8, 8188, 0}, &err));
     check_close("weights", plan.bytes[PLAN_WEIGHTS], 4 * UINT64_C(13016000000));
-    // Per row and block: width 5 and the stream's, heads 4, hidden 3, statistics.
-    uint64_t values = 6 * 5120 + 4 * 5120 + 3 * 13824 + 80;
+    // Per row and block: width 5 and the stream's, heads 2, hidden 3, statistics; keys and values.
+    uint64_t values = 6 * 5120 + 2 * 5120 + 3 * 13824 + 80;
     check_close("activations", plan.bytes[PLAN_ACTIVATIONS], 4 * values * 8188 * 40);
+    check_close("kv", plan.bytes[PLAN_KV], UINT64_C(4) * 2 * 5120 * 8188 * 40);
     // The embedding needs an allocation; what is bound is an MLP's rows, for that comes in slices.
     assert_int_equal(plan.largest, UINT64_C(4) * 32000 * 5120);
     assert_int_equal(plan.bound, UINT64_C(4) * 8188 * 13824);

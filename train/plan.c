@@ -117,22 +117,31 @@ static void take_batch(Planner *p, uint64_t rows)
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) take(p, tables[i][0], tables[i][1]);
 }
 
+static void take_kv(Planner *p, const LlamaConfig *c, Dtype dtype, uint64_t rows)
+{
+    set_role(p, PLAN_KV);
+    for (int i = 0; i < 2; i++) take_as(p, dtype, rows, c->kv_heads * c->head_size);
+    set_role(p, PLAN_ACTIVATIONS);
+}
+
 // block_activations_make
 static void take_activations(Planner *p, const LlamaConfig *c, uint64_t rows)
 {
-    uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
-    const uint32_t cols[] = {c->width, heads,    kv,        kv,        heads,     2 * c->heads,
-                             c->width, c->width, c->hidden, c->hidden, c->hidden, c->width};
+    uint32_t heads = c->heads * c->head_size;
+    const uint32_t cols[] = {c->width, heads,     heads,     2 * c->heads, c->width,
+                             c->width, c->hidden, c->hidden, c->hidden,    c->width};
     take_columns(p, DTYPE_F32, rows, cols, sizeof cols / sizeof *cols);
+    take_kv(p, c, DTYPE_F32, rows);
 }
 
 // block_kept_make
 static void take_kept(Planner *p, const LlamaConfig *c, Dtype dtype, uint64_t rows)
 {
-    uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
-    const uint32_t cols[] = {c->width, heads,    kv,        kv,        heads,
-                             c->width, c->width, c->hidden, c->hidden, c->hidden};
+    uint32_t heads = c->heads * c->head_size;
+    const uint32_t cols[] = {c->width, heads,     heads,     c->width,
+                             c->width, c->hidden, c->hidden, c->hidden};
     take_columns(p, dtype, rows, cols, sizeof cols / sizeof *cols);
+    take_kv(p, c, dtype, rows);
     take(p, rows, 2 * c->heads);
 }
 
@@ -251,7 +260,7 @@ bool plan_make(Plan *plan, const PlanShape *shape, Error *err)
 
 const char *plan_role_name(PlanRole role)
 {
-    static const char *const names[PLAN_ROLES] = {"weights", "gradients",  "moments", "activations",
-                                                  "logits",  "validation", "other"};
+    static const char *const names[PLAN_ROLES] = {
+        "weights", "gradients", "moments", "activations", "kv", "logits", "validation", "other"};
     return names[role];
 }

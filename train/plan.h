@@ -14,6 +14,7 @@ typedef enum {
     PLAN_GRADIENTS,   // of the weights
     PLAN_MOMENTS,     // AdamW's two
     PLAN_ACTIVATIONS, // what forward keeps for backward, and the gradients that pass through blocks
+    PLAN_KV,          // of the activations the keys and values; training keeps no other cache
     PLAN_LOGITS,      // an exit's chunk: logits, normed rows, their gradients; losses
     PLAN_VALIDATION,  // what scoring needs beside all that
     PLAN_OTHER,       // tables of the batch, turns, partial sums, staging

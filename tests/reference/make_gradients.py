@@ -22,6 +22,7 @@ at depth 4, detached:
     own       untied; per-exit norms and heads at depths 1 and 3; shares of 1/3
     heads     tied; heads at depths 1 and 3 and the shared norm; shares of 1/3
     bare      untied; no norm at depths 1 and 3; shares 1, 1, 1; the second block left out
+    rests     tied; shares .5, 0, .5, as in a step of a curriculum in which an exit rests
 
 All tensors are F32. Weights were rounded to F32 before anything was computed from them, so they
 are exact; everything else was computed in double and rounded at the end.
@@ -270,6 +271,7 @@ def main():
             ("choices_own", choices_reference(False, third, norms=True, heads=True)),
             ("choices_heads", choices_reference(True, third, heads=True)),
             ("choices_bare", choices_reference(False, [1, 1, 1], bare=(1, 3), skip=(1,))),
+            ("choices_rests", choices_reference(True, [.5, 0, .5])),
             ("adamw", adamw_reference())]:
         write_safetensors(os.path.join(folder, name + ".safetensors"), tensors)
 
