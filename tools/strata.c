@@ -14,6 +14,7 @@ static const struct {
     {"generate", "generate text at one depth or at each", cmd_generate},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
     {"convert", "make a Hugging Face folder from a llama2.c checkpoint", cmd_convert},
+    {"tokenize", "turn texts into ids of tokens, or ids into texts", cmd_tokenize},
     {"export", "write the model at one depth as a Hugging Face folder", cmd_export},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
