@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SEEDS TEST_ROOT "/tests/fuzz/seeds/tokenizer_json/"
 
@@ -328,6 +329,81 @@ static void test_split_behaviors(void **state)
     check_split("MergedWithNext", false, IDS('-', 257, '-', 'b'));
 }
 
+// The configuration that is saved beside tells BOS and EOS, which tokenizer.json does not.
+static void test_saved_config(void **state)
+{
+    (void)state;
+    Error err;
+    Tokenizer *t = load_seed_changed("\"<s>\", \"single_word\"", "\"<b>\", \"single_word\"", &err);
+    assert_null(t); // the template names <s>
+    size_t size;
+    char *text = test_read(SEEDS "gpt2.json", &size);
+    char *named = replaced(text, "\"content\": \"<s>\"", "\"content\": \"ab\"");
+    char *moved = replaced(named, "\"added_tokens\": [{\"id\": 0", "\"added_tokens\": [{\"id\": 3");
+    TestPath path = test_write_text(&own_folder, "tokenizer.json", moved);
+    test_write_text(
+        &own_folder, "tokenizer_config.json",
+        "{\"bos_token\":\"ab\",\"eos_token\":{\"content\":\"b\"},\"add_bos_token\":true}");
+    t = tokenizer_load(path.text, &err);
+    if (!t) fail_msg("%s", err.text);
+    assert_false(tokenizer_is_llama(t));
+    TestPath config = test_path(own_folder.text, "tokenizer_config.json");
+    assert_true(tokenizer_save(t, path.text, &err));
+    assert_true(tokenizer_save_config(t, config.text, 77, &err));
+    tokenizer_free(t);
+    t = tokenizer_load_folder(own_folder.text, &err);
+    if (!t) fail_msg("%s", err.text);
+    assert_int_equal(tokenizer_bos(t), 3);
+    assert_int_equal(tokenizer_eos(t), 2);
+    assert_true(tokenizer_adds_bos(t) && !tokenizer_adds_eos(t));
+    tokenizer_free(t);
+    free(text);
+    free(named);
+    free(moved);
+}
+
+static double encode_run(const Tokenizer *t, size_t size, const char *fill)
+{
+    TokenList list = {0};
+    Error err;
+    size_t unit = strlen(fill);
+    char *text = malloc(size);
+    size -= size % unit;
+    for (size_t i = 0; i < size; i++) text[i] = fill[i % unit];
+    clock_t begin = clock();
+    if (!tokenizer_encode(t, text, size, &list, &err)) fail_msg("%s", err.text);
+    double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    token_list_free(&list);
+    free(text);
+    return seconds;
+}
+
+// A text eight times as long may take eight times as long and some more, not 64 times: one word or
+// many, white space that patterns go back and forth over, marks that NFC must sort.
+static void test_long_texts(void **state)
+{
+    (void)state;
+    static const char *const FILLS[] = {"h",
+                                        "hell",
+                                        " ",
+                                        "\n",
+                                        " \n",
+                                        "a ",
+                                        "1",
+                                        "'",
+                                        "<",
+                                        "\xCC\x81\xCC\xA3",
+                                        "\xE3\x80\x80",
+                                        "a\xCC\x81"};
+    Tokenizer *t = load_seed("byte_level.json");
+    for (size_t i = 0; i < sizeof FILLS / sizeof *FILLS; i++) {
+        double small = encode_run(t, 1 << 17, FILLS[i]), large = encode_run(t, 1 << 20, FILLS[i]);
+        if (large > 24 * small + 0.3)
+            fail_msg("'%s': 128 KiB took %.3f s, 1 MiB %.3f s", FILLS[i], small, large);
+    }
+    tokenizer_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +419,8 @@ int main(void)
         cmocka_unit_test(test_patterns),
         TEST(test_hostile_pattern),
         TEST(test_split_behaviors),
+        TEST(test_saved_config),
+        cmocka_unit_test(test_long_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
