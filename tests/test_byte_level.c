@@ -218,9 +218,9 @@ static void test_foreign_patterns(void **state)
 {
     (void)state;
     static const char *const PATTERNS[] = {
-        "\\h",    "\\b",  "[a&&b]", "[a[b]]", "\\p{N}{1,3}+", "(*UTF)a",
-        "(?m:a)", "(?R)", "(?#x)a", "[\\W]",  "(?P<n>a)",     "\\R",
-        "(?x) a", "(?1)", "(?C1)a", "\\Ga",   "a(*ACCEPT)",   "(?(?=a)a|b)"};
+        "\\h",  "\\b",    "[a&&b]", "[a[b]]",   "\\p{N}{1,3}+", "(*UTF)a",    "(?m:a)",
+        "(?R)", "(?#x)a", "[\\W]",  "(?P<n>a)", "\\R",          "(?x) a",     "(?1)",
+        "[]a]", "[^]a]",  "(?C1)a", "\\Ga",     "a(*ACCEPT)",   "(?(?=a)a|b)"};
     for (size_t i = 0; i < sizeof PATTERNS / sizeof *PATTERNS; i++) {
         Error err = {0};
         Pattern *p = pattern_new(PATTERNS[i], true, "file", &err);
@@ -261,6 +261,7 @@ static void test_patterns(void **state)
     check_matches("[^\\s\\w]+", "a-- b!", "--|!|");
     check_matches("(?i:'S)", "'s 'S '\xC5\xBF", "'s|'S|'\xC5\xBF|");
     check_matches("[[:alpha:]]+]", "ab]c", "ab]|");
+    check_matches("[,:]\\w", "a:b,c:", ":b|,c|");
     check_matches("^.", "ab\ncd", "a|c|"); // Oniguruma's ^ begins any line
 }
 

@@ -47,6 +47,7 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && !strcmp(text + size - end_size, end);
 }
 
+// The one place that knows which forms of file hold a tokenizer.
 Tokenizer *cli_load_tokenizer(const char *path, Error *err)
 {
     if (ends_with(path, ".json")) return tokenizer_load(path, err);
@@ -56,12 +57,14 @@ Tokenizer *cli_load_tokenizer(const char *path, Error *err)
 
 static bool load_tokenizer(Loaded *loaded, const char *folder, Error *err)
 {
+    char path[1024];
+    if (!tokenizer_find_file(path, sizeof path, folder, err)) return false;
     loaded->tokenizer = cli_load_tokenizer(folder, err);
     if (!loaded->tokenizer) return false;
     uint32_t tokens = tokenizer_vocab_size(loaded->tokenizer);
     if (tokens <= loaded->model.config.vocab_size) return true;
-    return error_set(err, "%s: the tokenizer has %u tokens, but the model's vocabulary has %u",
-                     folder, tokens, loaded->model.config.vocab_size);
+    return error_set(err, "%s: has %u tokens, but the model's vocabulary has %u", path, tokens,
+                     loaded->model.config.vocab_size);
 }
 
 bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err)

@@ -78,6 +78,7 @@ static const char *foreign(const Translation *t, const char *text)
         return !strncmp(text, "&&", 2)          ? "an intersection"
                : *text == '[' && text[1] != ':' ? "a class in a class"
                                                 : NULL;
+    if (!strncmp(text, "[]", 2) || !strncmp(text, "[^]", 3)) return "a class that begins with ']'";
     if (*text == '}' && (text[1] == '+')) return "a repeated interval";
     if (!strncmp(text, "(*", 2)) return "a verb";
     if (!strncmp(text, "(?", 2)) {
@@ -89,11 +90,14 @@ static const char *foreign(const Translation *t, const char *text)
     return NULL;
 }
 
-// Bytes of an escape, with what it has in braces, or of anything else.
-static size_t unit_size(const char *text)
+// Bytes of an escape, with what it has in braces, of [:a name:] in a class, or of anything else.
+static size_t unit_size(const char *text, bool in_class)
 {
+    const char *end = NULL;
+    if (in_class && !strncmp(text, "[:", 2)) end = strstr(text, ":]");
+    if (end) return (size_t)(end - text) + 2;
     if (*text != '\\' || !text[1]) return 1;
-    const char *end = text[2] == '{' && strchr("pPx", text[1]) ? strchr(text, '}') : NULL;
+    if (text[2] == '{' && strchr("pPx", text[1])) end = strchr(text, '}');
     return end ? (size_t)(end - text) + 1 : 2;
 }
 
@@ -114,15 +118,12 @@ static char *translate(const char *text, const char *what, Error *err)
             free(t.out);
             return NULL;
         }
-        size_t length = unit_size(text + at);
+        size_t length = unit_size(text + at, t.in_class);
         const char *other = text[at] == '\\' && length == 2 ? stand_in(&t, text[at + 1]) : NULL;
-        if (t.in_class && !strncmp(text + at, "[:", 2))
-            length = 2;
-        else if (!t.in_class && text[at] == '[') {
-            t.in_class = true;
-            if (text[at + 1] == '^') length = 2;
-        } else if (t.in_class && text[at] == ']' && !(at >= 2 && text[at - 1] == ':'))
-            t.in_class = false;
+        if (text[at] == (t.in_class ? ']' : '[')) {
+            t.in_class = !t.in_class;
+            if (t.in_class && text[at + 1] == '^') length = 2;
+        }
         put(&t, other ? other : text + at, other ? strlen(other) : length);
         at += length;
     }
