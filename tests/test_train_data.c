@@ -272,9 +272,10 @@ static void add_record(Figures *f, Session *session, const Dataset *set, const E
     }
     f->tokens += count;
     free(logits);
+    const uint32_t eos = 2;
     Generation out;
-    assert_true(generate_greedy(&out, session, tokens, e->prompt, depth, 100, 2, NULL, NULL, &err));
-    f->exact += !e->truncated && out.ended && out.count == count - 1 &&
+    assert_true(generate_greedy(&out, session, tokens, e->prompt, depth, 100, &eos, 1, &err));
+    f->exact += !e->truncated && out.end == END_EOS && out.count == count - 1 &&
                 !memcmp(out.tokens, targets, out.count * sizeof *targets);
     generation_free(&out);
 }

@@ -26,6 +26,8 @@ int cli_bad_option(const char *usage, char *const *argv);
 
 // A whole number of [low, high] or false.
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
+// A number of bytes, or of decimal MB or GB, such as 500MB; 1 and more.
+bool cli_bytes(const char *text, uint64_t *out);
 
 // A model that is being used: folder, device, weights, tokenizer.
 typedef struct {
