@@ -244,9 +244,11 @@ int cmd_generate(int argc, char **argv)
         batch ? NULL : prompt_read(options.prompt, options.prompt_file, options.alpaca, &err);
     bool ok = (batch || text) && cli_load(&loaded, options.folder, options.device, &err);
     if (ok) {
+        ok = decode_load_stored(&options.decode, options.folder, &loaded.model.config, &err);
         if (options.shared_head) llama_share_exits(&loaded.model);
-        ok = batch ? batch_run(&options.batch, &options.decode, &loaded, &err)
-                   : run_prompt(&options, &loaded, text, &err);
+        if (ok)
+            ok = batch ? batch_run(&options.batch, &options.decode, &loaded, &err)
+                       : run_prompt(&options, &loaded, text, &err);
         cli_unload(&loaded);
     }
     free(text);
