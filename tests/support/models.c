@@ -109,7 +109,8 @@ LlamaConfig small_config(void)
                                 .rope_theta = 10000,
                                 .tied = true,
                                 .bos = 1,
-                                .eos = 2};
+                                .eos = {2},
+                                .eos_count = 1};
     tokenizer_free(tokenizer);
     return config;
 }
