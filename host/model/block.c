@@ -105,13 +105,15 @@ Tensor rope_turns_make(Gpu *gpu, const LlamaConfig *config, uint32_t context, Er
     uint32_t size = config->head_size, half = size / 2;
     Tensor turns = tensor_make(gpu, MEMORY_DEVICE, context, size, err);
     float *values = malloc(tensor_bytes(turns));
+    double frequencies[CONFIG_MAX_HEAD_SIZE / 2];
+    for (uint32_t j = 0; j < half; j++) frequencies[j] = config_rope_frequency(config, j);
     if (!turns.span || !values) {
         if (turns.span) error_set(err, "out of memory");
         tensor_free(gpu, &turns);
     }
     for (uint32_t t = 0; turns.span && t < context; t++)
         for (uint32_t j = 0; j < half; j++) {
-            double angle = t * config_rope_frequency(config, j);
+            double angle = t * frequencies[j];
             values[(size_t)t * size + j] = (float)cos(angle);
             values[(size_t)t * size + half + j] = (float)sin(angle);
         }
