@@ -243,8 +243,8 @@ static bool prepare(BatchRun *run, const DecodeOptions *defaults, Error *err)
                                     {.policy = r->policy,
                                      .sampler = r->decode.sampler,
                                      .max_tokens = (uint32_t)r->decode.max_tokens,
-                                     .eos = &run->loaded->model.config.eos,
-                                     .eos_count = 1,
+                                     .eos = run->loaded->model.config.eos,
+                                     .eos_count = run->loaded->model.config.eos_count,
                                      .token = text_listener_token,
                                      .user = &r->listener}};
     }

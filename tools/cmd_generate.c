@@ -181,8 +181,8 @@ static bool generate_one(Run *run, const DepthPolicy *policy, Error *err)
     const GenerateOptions options = {.policy = *policy,
                                      .sampler = o->decode.sampler,
                                      .max_tokens = (uint32_t)o->decode.max_tokens,
-                                     .eos = &config->eos,
-                                     .eos_count = 1,
+                                     .eos = config->eos,
+                                     .eos_count = config->eos_count,
                                      .clock = true,
                                      .token = text_listener_token,
                                      .user = &listener};

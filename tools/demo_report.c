@@ -43,7 +43,7 @@ static char *answer(Loaded *loaded, Session *session, const TokenList *prompt, u
     *tokens_per_second = 1e3 / generation_ms_per_token(&out);
     generation_free(&out);
     if (!generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth, ANSWER_TOKENS,
-                         &loaded->model.config.eos, 1, err))
+                         loaded->model.config.eos, loaded->model.config.eos_count, err))
         return NULL;
     char *text = tokenizer_decode(loaded->tokenizer, out.tokens, out.count);
     if (!text) error_set(err, "out of memory");

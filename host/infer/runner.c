@@ -187,7 +187,8 @@ void runner_close(Runner *r)
 
 // ---- running -----------------------------------------------------------------------------------
 
-// The pages of each sequence, one list behind the other; position p attends to 0 .. p.
+// The pages of each sequence, one list behind the other; a position attends to itself and to what
+// is before it, or in its window.
 static void write_tables(Runner *r, const RunRow *rows, uint32_t count)
 {
     uint32_t *table = tensor_host(r->row_table), *slots = tensor_host(r->slots);
@@ -202,7 +203,7 @@ static void write_tables(Runner *r, const RunRow *rows, uint32_t count)
         }
         uint32_t *row = table + (size_t)ROW_WORDS * i;
         row[ROW_POSITION] = rows[i].position;
-        row[ROW_FIRST_KEY] = 0;
+        row[ROW_FIRST_KEY] = config_first_key(&r->model->config, rows[i].position);
         row[ROW_LAST_KEY] = rows[i].position + 1;
         row[ROW_PAGES] = begin;
         tokens[i] = s->tokens[rows[i].position];
