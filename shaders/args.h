@@ -67,6 +67,13 @@ ARGS_BEGIN(RopeArgs)
 }
 ARGS_END(RopeArgs, 5);
 
+ARGS_BEGIN(RopeCacheArgs)
+{
+    RowArgs rows;
+    uint heads, kv_heads;
+}
+ARGS_END(RopeCacheArgs, 5);
+
 ARGS_BEGIN(AttentionArgs)
 {
     RowArgs rows;

@@ -92,8 +92,8 @@ static const OpWay PLAIN = {0}, ANY = {.variable = "STRATA_VARIANT", .value = "a
 static void ops_without_reduction(void **state)
 {
     (void)state;
-    static const char *const names[] = {"swiglu", "add", "gather and scatter", "embed"};
-    for (int i = 0; i < 4; i++)
+    static const char *const names[] = {"swiglu", "add", "bias", "gather and scatter", "embed"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         for (uint32_t cols = 64; cols <= 65; cols++) {
             const OpShape shape = {.rows = ALL, .cols = cols, .others = 120};
             check_op(names[i], &shape, &PLAIN);
