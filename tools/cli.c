@@ -64,16 +64,27 @@ bool cli_quant(const char *text, Dtype *out)
     return *out == DTYPE_Q4_0 || !strcmp(text, "q8_0");
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), end_size = strlen(end);
+    return size >= end_size && !strcmp(text + size - end_size, end);
+}
+
+Tokenizer *cli_load_tokenizer(const char *path, Error *err)
+{
+    if (ends_with(path, ".json")) return tokenizer_load(path, err);
+    if (ends_with(path, ".model")) return tokenizer_load_sentencepiece(path, err);
+    return tokenizer_load_folder(path, err);
+}
+
 static bool load_tokenizer(Loaded *loaded, const char *folder, Error *err)
 {
-    char path[1024];
-    if (!path_join(path, sizeof path, folder, "tokenizer.json", err)) return false;
-    loaded->tokenizer = tokenizer_load(path, err);
+    loaded->tokenizer = cli_load_tokenizer(folder, err);
     if (!loaded->tokenizer) return false;
     uint32_t tokens = tokenizer_vocab_size(loaded->tokenizer);
     if (tokens <= loaded->model.config.vocab_size) return true;
-    return error_set(err, "%s: has %u tokens, but the model's vocabulary has %u", path, tokens,
-                     loaded->model.config.vocab_size);
+    return error_set(err, "%s: the tokenizer has %u tokens, but the model's vocabulary has %u",
+                     folder, tokens, loaded->model.config.vocab_size);
 }
 
 bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err)

@@ -18,6 +18,7 @@ int cmd_calibrate(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 
 // Prints "strata: message" on standard error; returns the status for it.
 int cli_fail(const Error *err);
@@ -31,6 +32,9 @@ bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
 bool cli_bytes(const char *text, uint64_t *out);
 // The type that --quant names, "q8_0" or "q4_0", or false.
 bool cli_quant(const char *text, Dtype *out);
+
+// The tokenizer of a model's folder, or of a tokenizer.json or tokenizer.model named itself.
+Tokenizer *cli_load_tokenizer(const char *path, Error *err);
 
 // A model that is being used: folder, device, weights, tokenizer.
 typedef struct {
