@@ -127,6 +127,7 @@ ARGS_END(NarrowArgs, 1);
 #define ROW_FIRST_KEY 1
 #define ROW_LAST_KEY 2
 #define ROW_UNTIL 3
+#define ROW_PAGES 3 // where keys lie in pages: the row's first entry of the list of pages
 #define ROW_WORDS 4
 
 // The step's values: what changes from step to step, as f32.
@@ -152,6 +153,8 @@ ARGS_END(NarrowArgs, 1);
 // The result of clip.comp.
 #define CLIP_NORM 0
 #define CLIP_SCALE 1
+
+#define PAGE_POSITIONS 32 // of a sequence, a page of keys and values; a multiple of 8
 
 #define SUM_SQUARES_CHUNK 4096 // values per partial sum
 #define ADAMW_PER_LANE 4       // values per invocation

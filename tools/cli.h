@@ -14,6 +14,7 @@ int cmd_train(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
+int cmd_calibrate(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);
@@ -26,6 +27,8 @@ int cli_bad_option(const char *usage, char *const *argv);
 
 // A whole number of [low, high] or false.
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
+// A number of bytes, or of decimal MB or GB, such as 500MB; 1 and more.
+bool cli_bytes(const char *text, uint64_t *out);
 
 // A model that is being used: folder, device, weights, tokenizer.
 typedef struct {

@@ -157,6 +157,15 @@ static void project_back(Tape *tape, Tensor dw, Tensor dbias, Tensor dy, Tensor 
     if (dbias.span) op_bias_back(tape, dbias, dy, r);
 }
 
+static void attend_to_cache(Tape *tape, const LlamaConfig *config, const BlockActivations *a,
+                            const BlockRows *rows, const BlockCache *cache)
+{
+    op_scatter(tape, cache->k, a->k, cache->slots, false, rows->rows);
+    op_scatter(tape, cache->v, a->v, cache->slots, false, rows->rows);
+    op_attention_paged(tape, a->attended, a->q, cache->k, cache->v, rows->row_table, cache->pages,
+                       block_heads(config), rows->rows);
+}
+
 // The residual stream between attention and MLP. What is rounded is q and k behind their turn.
 static void attention_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                               const BlockActivations *a, Tensor x, const BlockRows *rows,
@@ -176,15 +185,11 @@ static void attention_forward(Tape *tape, const LlamaConfig *config, const Block
     keep(tape, storage, storage->kept.q, a->q, r);
     keep(tape, storage, storage->kept.k, a->k, r);
     keep(tape, storage, storage->kept.v, a->v, r);
-    Tensor k = a->k, v = a->v;
-    if (cache) {
-        op_scatter(tape, cache->k, a->k, cache->slots, false, r);
-        op_scatter(tape, cache->v, a->v, cache->slots, false, r);
-        k = cache->k;
-        v = cache->v;
-    }
-    Tensor stats = storage->kept.stats.span ? storage->kept.stats : a->stats;
-    op_attention(tape, a->attended, stats, a->q, k, v, rows->row_table, block_heads(config), r);
+    if (cache)
+        attend_to_cache(tape, config, a, rows, cache);
+    else
+        op_attention(tape, a->attended, storage->kept.stats.span ? storage->kept.stats : a->stats,
+                     a->q, a->k, a->v, rows->row_table, block_heads(config), r);
     keep(tape, storage, storage->kept.attended, a->attended, r);
     op_matmul(tape, a->branch, a->attended, w->o, r);
     add_bias(tape, a->branch, w->o_bias, r);

@@ -44,10 +44,12 @@ typedef struct {
     Tensor inverse;     // (R, 1)
 } BlockGradients;
 
-// Keys and values of all positions of one sequence, at one block.
+// Keys and values of all positions of all sequences at one block, in pages: op_attention_paged. The
+// row table has ROW_PAGES then.
 typedef struct {
-    Tensor k, v;  // (context, G * S)
+    Tensor k, v;  // (slots, G * S)
     Tensor slots; // (R) u32: where each row's key and value go
+    Tensor pages; // (any, 1) u32
 } BlockCache;
 
 bool block_activations_make(BlockActivations *a, Gpu *gpu, const LlamaConfig *config, uint32_t rows,

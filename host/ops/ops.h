@@ -58,6 +58,12 @@ void op_attention_back(Tape *tape, Tensor dq, Tensor dk, Tensor dv, Tensor dy, T
                        Tensor stats, Tensor q, Tensor k, Tensor v, Tensor row_table, Heads heads,
                        Rows rows);
 
+// The same over keys and values that lie in pages of PAGE_POSITIONS: key j of a row is slot
+// pages[p + j / PAGE_POSITIONS] * PAGE_POSITIONS + j % PAGE_POSITIONS, where p is the row table's
+// ROW_PAGES. k, v (slots, kv_heads * size), pages (any, 1) u32. For inference: nothing is kept.
+void op_attention_paged(Tape *tape, Tensor y, Tensor q, Tensor k, Tensor v, Tensor row_table,
+                        Tensor pages, Heads heads, Rows rows);
+
 // h = silu(gate) * up, all (rows, H).
 void op_swiglu(Tape *tape, Tensor h, Tensor gate, Tensor up, Rows rows);
 void op_swiglu_back(Tape *tape, Tensor dgate, Tensor dup, Tensor dh, Tensor gate, Tensor up,
