@@ -7,6 +7,7 @@
 #include "model/block.h"
 #include "model/export.h"
 #include "model/safetensors.h"
+#include "support/decoding.h"
 #include "support/device.h"
 #include "support/soft_reference.h"
 #include "train/step.h"
@@ -384,6 +385,54 @@ static void any_end_ends_a_text(void **state)
     reference_close(ref);
 }
 
+// The positions that left early, brought to full depth together, have the keys and values of a
+// plain pass over the same tokens.
+static void check_advanced(Engine *engine, Sequence *sequence)
+{
+    Error err;
+    Engine *plain = open_engine(engine_model(engine), 0, 0);
+    Sequence whole = open_sequence(plain);
+    const uint32_t end = sequence->count;
+    assert_true(sequence_append(&whole, sequence->tokens, end, &err));
+    assert_true(engine_advance(engine, &(Advance){sequence, end, 0, NULL}, 1, 2, &err));
+    assert_true(engine_advance(plain, &(Advance){&whole, end, 0, NULL}, 1, 2, &err));
+    check_same_cache(engine, sequence, plain, &whole, end, 2);
+    sequence_free(&whole);
+    engine_close(plain);
+}
+
+// Drafts at depth 1 and exits that send tokens to either depth give the text of full depth, and the
+// same keys and values, also where the text is longer than the window.
+static void depth_at_run_time(void **state)
+{
+    (void)state;
+    static const int kinds[] = {0, 3};
+    for (int i = 0; i < 2; i++) {
+        Reference *ref = open_kind(kinds[i]);
+        Engine *a = open_engine(&ref->model, 0, 0), *b = open_engine(&ref->model, 0, 0);
+        Sequence full = open_sequence(a), other = open_sequence(b);
+        GenerateOptions options = plain_options(policy_fixed(2));
+        options.max_tokens = 30;
+        Generation want = run_options(a, &full, ref->tokens, 9, &options);
+        options.policy.draft = 1;
+        Generation drafted = run_options(b, &other, ref->tokens, 9, &options);
+        check_same_text(&want, &drafted, KINDS[kinds[i]].name, 1);
+        // A threshold that some tokens reach; then all positions go to full depth.
+        options.policy = exits_policy(2, EXITS, 1, 0.2);
+        Generation exits = run_options(b, &other, ref->tokens, 9, &options);
+        assert_true(exits.report.tokens_at[1] > 0);
+        check_advanced(b, &other);
+        generation_free(&want);
+        generation_free(&drafted);
+        generation_free(&exits);
+        sequence_free(&full);
+        sequence_free(&other);
+        engine_close(a);
+        engine_close(b);
+        reference_close(ref);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +446,7 @@ int main(void)
         TEST(missing_biases_are_refused),
         TEST(biases_learn_and_do_not_decay),
         TEST(any_end_ends_a_text),
+        TEST(depth_at_run_time),
         cmocka_unit_test(no_validation_messages),
     };
     return cmocka_run_group_tests(tests, device_open, device_close);
