@@ -146,6 +146,7 @@ static void rows_stand_alone(void **state)
     check_slices("matmul", &(OpShape){.rows = 100, .cols = 64, .others = 40}, &any);
     check_slices("rmsnorm", &(OpShape){.rows = 100, .cols = 65}, &plain);
     check_slices("rmsnorm", &(OpShape){.rows = 100, .cols = 65}, &lanes);
+    check_slices("rmsnorm", &(OpShape){.rows = 100, .cols = 24, .heads = 2}, &lanes);
     check_slices("rope", &(OpShape){.rows = 100, .cols = 24, .heads = 2, .size = 12}, &plain);
     check_slices("swiglu", &(OpShape){.rows = 100, .cols = 65}, &plain);
     check_slices("add", &(OpShape){.rows = 100, .cols = 65}, &plain);
