@@ -92,6 +92,7 @@ Tokenizer *tokenizer_new(uint32_t vocab_size, const char *file, Error *err)
         t->prefix = PREFIX_ALWAYS;
         t->fuse_unk = true;
         t->strip_space = true;
+        t->adds_bos = true;
     }
     if (t && t->pieces && t->by_text) return t;
     tokenizer_free(t);
@@ -304,6 +305,15 @@ uint32_t tokenizer_bos(const Tokenizer *t)
 uint32_t tokenizer_eos(const Tokenizer *t)
 {
     return t->eos;
+}
+
+bool tokenizer_adds_bos(const Tokenizer *t)
+{
+    return t->adds_bos;
+}
+bool tokenizer_adds_eos(const Tokenizer *t)
+{
+    return t->adds_eos;
 }
 
 bool token_list_push(TokenList *list, uint32_t id)

@@ -73,6 +73,7 @@ struct Tokenizer {
     bool metaspace;   // the replacement is a pre-tokenizer's, after added tokens were cut out
     bool fuse_unk;    // a run of unknown characters is one <unk>
     bool strip_space; // decoding drops one leading space
+    bool adds_bos, adds_eos;
 };
 
 // Building goes in this order: new, prefix and flags, pieces, added tokens, merges, seal. `file` is
