@@ -1,6 +1,7 @@
 // What the subcommands share: see cli.h.
 #include "cli.h"
 #include "base/file.h"
+#include "model/gguf_model.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -57,7 +58,7 @@ bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err
 {
     *loaded = (Loaded){0};
     LlamaConfig config; // a wrong folder fails before a device is opened
-    if (!config_load(&config, folder, err)) return false;
+    if (!model_config_load(&config, folder, err)) return false;
     loaded->gpu = gpu_open(device, err);
     if (loaded->gpu && llama_load(&loaded->model, loaded->gpu, folder, err) &&
         load_tokenizer(loaded, folder, err))

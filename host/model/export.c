@@ -1,7 +1,7 @@
 // A model at one depth as a folder of its own: see export.h.
 #include "model/export.h"
-#include "base/half.h"
 #include "base/json.h"
+#include "base/values.h"
 #include "model/weight_files.h"
 #include "model/config.h"
 #include "model/hf_folder.h"
@@ -14,13 +14,8 @@
 
 enum { PIECE = 1 << 14, FILE_LIMIT = 1 << 30 };
 
-// By Dtype: Hugging Face's name, and what narrows to it.
-static const struct {
-    const char *name;
-    uint16_t (*narrow)(uint32_t pattern);
-    uint16_t infinity;
-} DTYPES[] = {
-    {.name = "float32"}, {"float16", f16_narrow, 0x7C00}, {"bfloat16", bf16_narrow, 0x7F80}};
+// By Dtype: Hugging Face's name.
+static const char *const DTYPES[] = {"float32", "float16", "bfloat16"};
 
 // What stands beside the weights and config.json and is the same at every depth.
 static const char *const COPIED[] = {"tokenizer.json",          "tokenizer_config.json",
@@ -32,8 +27,7 @@ static const char *const COPIED[] = {"tokenizer.json",          "tokenizer_confi
 typedef struct {
     LlamaParameter parameter; // its tensor points nowhere
     char source[96];          // its name where it lies
-    const Safetensors *file;
-    const SafetensorsEntry *entry;
+    const WeightTensor *tensor;
     uint64_t values;
     uint32_t shard; // from 0
 } Item;
@@ -87,11 +81,9 @@ static bool find_items(Plan *plan, const WeightFiles *weights, Error *err)
     for (size_t i = 0; i < plan->count; i++) {
         Item *item = &plan->items[i];
         const LlamaParameter *p = &item->parameter;
-        item->file = weight_files_file(weights, item->source, err);
-        if (!item->file) return false;
-        item->entry =
-            safetensors_expect(item->file, item->source, p->rows ? p->rows : 1, p->cols, err);
-        if (!item->entry) return false;
+        item->tensor =
+            weight_files_expect(weights, item->source, p->rows ? p->rows : 1, p->cols, err);
+        if (!item->tensor) return false;
     }
     return true;
 }
@@ -144,35 +136,22 @@ static ShardName shard_name(const Plan *plan, uint32_t shard)
     return name;
 }
 
-// values (count) as patterns of the dtype; the first one that is finite no more, or NULL.
-static const float *narrow(uint16_t *out, const float *values, uint64_t count, Dtype dtype)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t wide;
-        memcpy(&wide, &values[i], sizeof wide);
-        out[i] = DTYPES[dtype].narrow(wide);
-        bool infinite = (out[i] & 0x7FFF) == DTYPES[dtype].infinity;
-        if (infinite && (wide & 0x7FFFFFFF) != 0x7F800000) return &values[i];
-    }
-    return NULL;
-}
-
 static bool put_item(SafetensorsWriter *writer, const Item *item, Dtype dtype, Error *err)
 {
     float values[PIECE];
     uint16_t patterns[PIECE];
     for (uint64_t at = 0; at < item->values; at += PIECE) {
         uint64_t count = item->values - at < PIECE ? item->values - at : PIECE;
-        safetensors_values(item->entry, at, count, values);
+        weight_tensor_values(item->tensor, at, count, values);
         if (dtype == DTYPE_F32) {
             safetensors_put(writer, values, count);
             continue;
         }
-        const float *large = narrow(patterns, values, count, dtype);
+        const float *large = values_narrow(dtype, values, count, patterns);
         if (large)
             return error_set(err, "%s: tensor '%s' holds %g, which is too large for %s",
-                             item->file->path, item->parameter.name, (double)*large,
-                             DTYPES[dtype].name);
+                             item->tensor->path, item->parameter.name, (double)*large,
+                             DTYPES[dtype]);
         safetensors_put_halves(writer, patterns, count);
     }
     return true;
@@ -254,7 +233,7 @@ static bool copy_file(const char *to, const char *from, const char *name, Error 
 
 static bool write_files(const Plan *plan, const char *to, const char *from, Error *err)
 {
-    bool ok = config_cut(to, from, plan->options->depth, DTYPES[plan->options->dtype].name, err);
+    bool ok = config_cut(to, from, plan->options->depth, DTYPES[plan->options->dtype], err);
     for (size_t i = 0; ok && i < sizeof COPIED / sizeof COPIED[0]; i++)
         ok = copy_file(to, from, COPIED[i], err);
     for (uint32_t shard = 0; ok && shard < plan->shards; shard++)

@@ -1,7 +1,6 @@
 // A LLaMA's parameters on the GPU: see llama.h.
 #include "model/llama.h"
 #include "base/random.h"
-#include "model/weight_files.h"
 #include "model/hf_folder.h"
 #include "model/safetensors.h"
 
@@ -249,52 +248,6 @@ void llama_share_exits(Llama *llama)
     }
     llama->config.exit_norm = EXIT_NORM_SHARED;
     llama->config.separate_heads = false;
-}
-
-static bool read_parameters(Llama *llama, const WeightFiles *weights, Error *err)
-{
-    float *values = parameter_buffer(&llama->config, err);
-    bool ok = values != NULL;
-    for (size_t i = 0; ok && i < llama_parameter_count(&llama->config); i++) {
-        LlamaParameter p = llama_parameter(llama, i);
-        ok = weight_files_read(weights, p.name, p.rows ? p.rows : 1, p.cols, values, err) &&
-             tensor_upload(llama->gpu, *p.tensor, values, err);
-    }
-    free(values);
-    return ok;
-}
-
-// Cuts the config down to its first blocks; UINT32_MAX: leaves it whole.
-static bool extract(LlamaConfig *config, uint32_t blocks, const char *folder, Error *err)
-{
-    if (blocks == UINT32_MAX) return true;
-    if (blocks > config->blocks)
-        return error_set(err, "%s: depth %u, but the model has %u blocks", folder, (unsigned)blocks,
-                         (unsigned)config->blocks);
-    bool tied = config->tied;
-    config_first_blocks(config, blocks);
-    config->tied = tied; // the model's own norm and head, whatever the exit there had
-    config->exit_count = 0;
-    return true;
-}
-
-bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err)
-{
-    *llama = (Llama){0};
-    LlamaConfig config;
-    WeightFiles weights;
-    if (!config_load(&config, folder, err) || !extract(&config, blocks, folder, err) ||
-        !weight_files_open(&weights, folder, err))
-        return false;
-    bool ok = llama_make(llama, gpu, &config, err) && read_parameters(llama, &weights, err);
-    weight_files_close(&weights);
-    if (!ok) llama_free(llama);
-    return ok;
-}
-
-bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err)
-{
-    return llama_load_first(llama, gpu, folder, UINT32_MAX, err);
 }
 
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err)

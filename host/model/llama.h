@@ -73,10 +73,20 @@ bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNo
 // Takes them away again: every exit shares the model's norm and head.
 void llama_share_exits(Llama *llama);
 
-// Reads a Hugging Face folder (config.json and the weights: weight_files.h).
-bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err);
+// How a model is loaded.
+typedef struct {
+    // Called as it goes on: bytes of the file that are on the device, and bytes in all.
+    void (*progress)(void *user, uint64_t done, uint64_t all);
+    void *user;
+} LoadOptions;
+
+// Reads a model: a Hugging Face folder (config.json and the weights) or a GGUF file (gguf_model.h).
+// Tensors go from the mapped files to the device a few megabytes at a time. options may be NULL.
+bool llama_load_with(Llama *llama, Gpu *gpu, const char *path, const LoadOptions *options,
+                     Error *err);
+bool llama_load(Llama *llama, Gpu *gpu, const char *path, Error *err);
 // The first `blocks` (>= 1) of its blocks as a model of its own, without exits.
-bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err);
+bool llama_load_first(Llama *llama, Gpu *gpu, const char *path, uint32_t blocks, Error *err);
 // Normal weights with deviation 0.02 (Hugging Face's initializer_range), norms 1.
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err);
 // Writes model.safetensors, config.json and the small files beside it into folder, which must
