@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "base/file.h"
 #include "model/gguf_model.h"
+#include "model/gguf_tokenizer.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -42,16 +43,22 @@ bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
     return !*end && *out >= low && *out <= high;
 }
 
-static bool load_tokenizer(Loaded *loaded, const char *folder, Error *err)
+Tokenizer *cli_tokenizer(const char *model, Error *err)
 {
     char path[1024];
-    if (!path_join(path, sizeof path, folder, "tokenizer.json", err)) return false;
-    loaded->tokenizer = tokenizer_load(path, err);
+    if (gguf_is_file(model)) return gguf_tokenizer_load(model, err);
+    return path_join(path, sizeof path, model, "tokenizer.json", err) ? tokenizer_load(path, err)
+                                                                      : NULL;
+}
+
+static bool load_tokenizer(Loaded *loaded, const char *path, Error *err)
+{
+    loaded->tokenizer = cli_tokenizer(path, err);
     if (!loaded->tokenizer) return false;
     uint32_t tokens = tokenizer_vocab_size(loaded->tokenizer);
     if (tokens <= loaded->model.config.vocab_size) return true;
-    return error_set(err, "%s: has %u tokens, but the model's vocabulary has %u", path, tokens,
-                     loaded->model.config.vocab_size);
+    return error_set(err, "%s: its tokenizer has %u tokens, but the model's vocabulary has %u",
+                     path, tokens, loaded->model.config.vocab_size);
 }
 
 bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err)

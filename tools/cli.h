@@ -34,6 +34,8 @@ typedef struct {
     Tokenizer *tokenizer;
 } Loaded;
 
+// The tokenizer of a model: of a folder, or the one that a GGUF file carries.
+Tokenizer *cli_tokenizer(const char *model, Error *err);
 bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err);
 void cli_unload(Loaded *loaded);
 

@@ -13,7 +13,7 @@ static const struct {
     {"eval", "loss, perplexity, accuracy and exact match per depth", cmd_eval},
     {"generate", "generate text at one depth or at each", cmd_generate},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
-    {"convert", "make a Hugging Face folder from a llama2.c checkpoint", cmd_convert},
+    {"convert", "between Hugging Face folders and GGUF files; from llama2.c checkpoints", cmd_convert},
     {"export", "write the model at one depth as a Hugging Face folder", cmd_export},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };

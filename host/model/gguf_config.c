@@ -276,15 +276,38 @@ static bool add_rope(const Reader *r)
 static const char BOS[] = "tokenizer.ggml.bos_token_id", EOS[] = "tokenizer.ggml.eos_token_id",
                   EOT[] = "tokenizer.ggml.eot_token_id";
 
+static bool add_list(const Reader *r, const char *name, const GgufValue *ids)
+{
+    cJSON *list = cJSON_AddArrayToObject(r->json, name);
+    bool ok = list != NULL;
+    for (uint64_t i = 0; ok && i < ids->count; i++)
+        ok = cJSON_AddItemToArray(list, cJSON_CreateNumber(gguf_element_u32(ids, i)));
+    return ok || no_memory(r);
+}
+
+// What strata itself wrote, or NULL.
+static bool own_list(const GgufValue **ids, const Reader *r, const char *key)
+{
+    if (!gguf_array_or(ids, r->file, key, GGUF_U32, r->err)) return false;
+    return !*ids || (*ids)->count <= CONFIG_MAX_BLOCKS ||
+           error_set(r->err, "%s: key '%s' has %" PRIu64 " elements, expected at most %d",
+                     r->file->path, key, (*ids)->count, CONFIG_MAX_BLOCKS);
+}
+
 // A text ends at EOS and, in files of chat models, at the end of a turn.
 static bool add_tokens(const Reader *r)
 {
     uint64_t bos, eos, eot;
+    const GgufValue *own;
     if (!gguf_int_or(&bos, r->file, BOS, UINT32_MAX, 0, UINT32_MAX, r->err) ||
         !gguf_int_or(&eos, r->file, EOS, UINT32_MAX, 0, UINT32_MAX, r->err) ||
-        !gguf_int_or(&eot, r->file, EOT, eos, 0, UINT32_MAX, r->err))
+        !gguf_int_or(&eot, r->file, EOT, eos, 0, UINT32_MAX, r->err) ||
+        !own_list(&own, r, "strata.eos_token_ids"))
         return false;
     if (bos != UINT32_MAX && !add_number(r, r->json, "bos_token_id", (double)bos)) return false;
+    if (own && own->count == 1)
+        return add_number(r, r->json, "eos_token_id", gguf_element_u32(own, 0));
+    if (own && own->count) return add_list(r, "eos_token_id", own);
     if (eos == UINT32_MAX) return true;
     if (eot == eos) return add_number(r, r->json, "eos_token_id", (double)eos);
     cJSON *list = cJSON_AddArrayToObject(r->json, "eos_token_id");
@@ -306,13 +329,9 @@ static bool add_word(const Reader *r, const char *key, const char *hf)
 static bool add_exits(const Reader *r)
 {
     const GgufValue *exits;
-    if (!gguf_array_or(&exits, r->file, "strata.exits", GGUF_U32, r->err)) return false;
+    if (!own_list(&exits, r, "strata.exits")) return false;
     if (!exits) return true;
-    cJSON *list = cJSON_AddArrayToObject(r->json, "strata_exits");
-    bool ok = list && exits->count <= CONFIG_MAX_BLOCKS;
-    for (uint64_t i = 0; ok && i < exits->count; i++)
-        ok = cJSON_AddItemToArray(list, cJSON_CreateNumber(gguf_element_u32(exits, i)));
-    if (!ok) return error_set(r->err, "%s: key 'strata.exits' is too long", r->file->path);
+    if (!add_list(r, "strata_exits", exits)) return false;
     return add_word(r, "strata.exit_norm", "strata_exit_norm") &&
            add_word(r, "strata.exit_head", "strata_exit_head");
 }
