@@ -43,21 +43,27 @@ bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
     return !*end && *out >= low && *out <= high;
 }
 
-Tokenizer *cli_tokenizer(const char *model, Error *err)
+static bool ends_with(const char *text, const char *end)
 {
-    char path[1024];
-    if (gguf_is_file(model)) return gguf_tokenizer_load(model, err);
-    return path_join(path, sizeof path, model, "tokenizer.json", err) ? tokenizer_load(path, err)
-                                                                      : NULL;
+    size_t size = strlen(text), end_size = strlen(end);
+    return size >= end_size && !strcmp(text + size - end_size, end);
+}
+
+Tokenizer *cli_load_tokenizer(const char *path, Error *err)
+{
+    if (ends_with(path, ".json")) return tokenizer_load(path, err);
+    if (ends_with(path, ".model")) return tokenizer_load_sentencepiece(path, err);
+    if (gguf_is_file(path)) return gguf_tokenizer_load(path, err);
+    return tokenizer_load_folder(path, err);
 }
 
 static bool load_tokenizer(Loaded *loaded, const char *path, Error *err)
 {
-    loaded->tokenizer = cli_tokenizer(path, err);
+    loaded->tokenizer = cli_load_tokenizer(path, err);
     if (!loaded->tokenizer) return false;
     uint32_t tokens = tokenizer_vocab_size(loaded->tokenizer);
     if (tokens <= loaded->model.config.vocab_size) return true;
-    return error_set(err, "%s: its tokenizer has %u tokens, but the model's vocabulary has %u",
+    return error_set(err, "%s: the tokenizer has %u tokens, but the model's vocabulary has %u",
                      path, tokens, loaded->model.config.vocab_size);
 }
 

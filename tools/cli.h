@@ -17,6 +17,7 @@ int cmd_generate(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 
 // Prints "strata: message" on standard error; returns the status for it.
 int cli_fail(const Error *err);
@@ -27,6 +28,9 @@ int cli_bad_option(const char *usage, char *const *argv);
 // A whole number of [low, high] or false.
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
 
+// The tokenizer of a model's folder, or of a tokenizer.json or tokenizer.model named itself.
+Tokenizer *cli_load_tokenizer(const char *path, Error *err);
+
 // A model that is being used: folder, device, weights, tokenizer.
 typedef struct {
     Gpu *gpu;
@@ -34,8 +38,6 @@ typedef struct {
     Tokenizer *tokenizer;
 } Loaded;
 
-// The tokenizer of a model: of a folder, or the one that a GGUF file carries.
-Tokenizer *cli_tokenizer(const char *model, Error *err);
 bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err);
 void cli_unload(Loaded *loaded);
 

@@ -189,10 +189,11 @@ static bool run(const Options *o, Loaded *loaded, const char *text, Error *err)
     Session *session = NULL;
     uint32_t count = choose_depths(depths, o, &loaded->model.config, err);
     bool ok = count != 0;
-    if (ok && !token_list_push(&prompt, tokenizer_bos(loaded->tokenizer)))
-        ok = error_set(err, "out of memory");
-    ok = ok && tokenizer_encode(loaded->tokenizer, text, strlen(text), &prompt, err) &&
-         (session = session_open(&loaded->model, 0, err)) != NULL;
+    if (ok && !tokenizer_begin(loaded->tokenizer, &prompt)) ok = error_set(err, "out of memory");
+    ok = ok && tokenizer_encode(loaded->tokenizer, text, strlen(text), &prompt, err);
+    if (ok && !prompt.count)
+        ok = error_set(err, "the prompt is empty, and the model has no token that begins a text");
+    ok = ok && (session = session_open(&loaded->model, 0, err)) != NULL;
     for (uint32_t i = 0; ok && i < count; i++) {
         if (count > 1 && !o->json) printf("%s--- depth %u ---\n", i ? "\n" : "", depths[i]);
         ok = generate(o, loaded, session, &prompt, depths[i], err);

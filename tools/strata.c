@@ -13,7 +13,8 @@ static const struct {
     {"eval", "loss, perplexity, accuracy and exact match per depth", cmd_eval},
     {"generate", "generate text at one depth or at each", cmd_generate},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
-    {"convert", "between Hugging Face folders and GGUF files; from llama2.c checkpoints", cmd_convert},
+    {"convert", "between Hugging Face folders and GGUF files, and from llama2.c", cmd_convert},
+    {"tokenize", "turn texts into ids of tokens, or ids into texts", cmd_tokenize},
     {"export", "write the model at one depth as a Hugging Face folder", cmd_export},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };

@@ -270,12 +270,9 @@ static bool put_template(const Plan *plan, GgufWriter *w, Error *err)
 
 static bool put_tokenizer(const Plan *plan, GgufWriter *w, Error *err)
 {
-    char path[1024];
     HfTokenizer parts;
-    if (!path_join(path, sizeof path, plan->folder, "tokenizer.json", err)) return false;
-    Tokenizer *tokenizer = tokenizer_load(path, err); // checks what is copied here
-    if (!tokenizer) return false;
-    bool ok = hf_tokenizer_open(&parts, plan->folder, plan->config.vocab_size, err);
+    Tokenizer *tokenizer = tokenizer_load_folder(plan->folder, err); // checks what is copied here
+    bool ok = tokenizer && hf_tokenizer_open(&parts, plan->folder, plan->config.vocab_size, err);
     if (ok) {
         parts.parts.bos = tokenizer_bos(tokenizer);
         parts.parts.eos = tokenizer_eos(tokenizer);
@@ -284,10 +281,9 @@ static bool put_tokenizer(const Plan *plan, GgufWriter *w, Error *err)
         gguf_put_tokenizer(w, &parts.parts);
         gguf_put_text(w, "tokenizer.huggingface.json", parts.text, parts.text_size);
         hf_tokenizer_close(&parts);
-        ok = put_template(plan, w, err);
     }
     tokenizer_free(tokenizer);
-    return ok;
+    return ok && put_template(plan, w, err);
 }
 
 // ---- data --------------------------------------------------------------------------------------

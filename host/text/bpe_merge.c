@@ -74,23 +74,34 @@ static void merge_all(Merging *m, size_t count)
     }
 }
 
-bool bpe_merge(const Tokenizer *t, uint32_t *ids, size_t *count)
+static bool reserve(BpeScratch *s, size_t count)
+{
+    if (count <= s->capacity) return true;
+    bpe_scratch_free(s);
+    s->prev = malloc(count * sizeof *s->prev);
+    s->next = malloc(count * sizeof *s->next);
+    s->heap = malloc(2 * count * sizeof *s->heap);
+    s->capacity = s->prev && s->next && s->heap ? count : 0;
+    return s->capacity > 0;
+}
+
+void bpe_scratch_free(BpeScratch *s)
+{
+    free(s->prev);
+    free(s->next);
+    free(s->heap);
+    *s = (BpeScratch){0};
+}
+
+bool bpe_merge(const Tokenizer *t, BpeScratch *scratch, uint32_t *ids, size_t *count)
 {
     if (*count < 2) return true;
-    Merging m = {.tokenizer = t, .ids = ids};
-    m.prev = malloc(*count * sizeof *m.prev);
-    m.next = malloc(*count * sizeof *m.next);
-    m.heap = malloc(2 * *count * sizeof *m.heap);
-    bool ok = m.prev && m.next && m.heap;
-    if (ok) {
-        merge_all(&m, *count);
-        size_t kept = 0;
-        for (size_t i = 0; i < *count; i++)
-            if (ids[i] != NO_PIECE) ids[kept++] = ids[i];
-        *count = kept;
-    }
-    free(m.prev);
-    free(m.next);
-    free(m.heap);
-    return ok;
+    if (!reserve(scratch, *count < 64 ? 64 : *count)) return false;
+    Merging m = {t, ids, scratch->prev, scratch->next, scratch->heap, 0};
+    merge_all(&m, *count);
+    size_t kept = 0;
+    for (size_t i = 0; i < *count; i++)
+        if (ids[i] != NO_PIECE) ids[kept++] = ids[i];
+    *count = kept;
+    return true;
 }

@@ -24,6 +24,12 @@ void token_list_free(TokenList *list);
 // than BPE with byte fallback, ...) is refused by name of the key. BOS and EOS are the pieces that
 // bos_token and eos_token of the tokenizer_config.json beside it name, else <s> and </s>.
 Tokenizer *tokenizer_load(const char *path, Error *err);
+// Reads a SentencePiece model (tokenizer.model) of the BPE kind, as Hugging Face converts it.
+Tokenizer *tokenizer_load_sentencepiece(const char *path, Error *err);
+// Reads the folder's tokenizer.json, or its tokenizer.model where there is none.
+Tokenizer *tokenizer_load_folder(const char *folder, Error *err);
+// The file that this reads, into path[size].
+bool tokenizer_find_file(char *path, size_t size, const char *folder, Error *err);
 // Reads a llama2.c tokenizer file of exactly vocab_size tokens (formats: int32 max length, then
 // per token float32 score, int32 length, bytes). Merges are derived from the scores.
 Tokenizer *tokenizer_load_llama2c(const char *path, uint32_t vocab_size, Error *err);
@@ -60,9 +66,10 @@ typedef struct {
     uint32_t vocab_size;       // 1 to 4,000,000
     const char *const *pieces; // (vocab_size), piece_sizes[i] bytes each, not NUL-terminated
     const size_t *piece_sizes; // (vocab_size)
-    const float *scores;       // (vocab_size) or NULL; LLAMA needs it
+    const float *scores;       // (vocab_size) or NULL; LLAMA needs it or merges
     const int32_t *types;      // (vocab_size) TOKEN_NORMAL ..., or NULL: all normal
-    const char *const *merges; // (merge_count) "left right", best first; GPT2 needs it
+    const char *const *merges; // (merge_count) "left right", best first; GPT2 needs it, and of
+                               // LLAMA they count instead of the scores where there are any
     const size_t *merge_sizes; // (merge_count) bytes
     size_t merge_count;
     uint32_t bos, eos, unknown; // ids or TOKEN_NONE
@@ -85,6 +92,9 @@ uint32_t tokenizer_eos(const Tokenizer *tokenizer);        // likewise
 bool tokenizer_adds_bos(const Tokenizer *tokenizer);
 bool tokenizer_adds_eos(const Tokenizer *tokenizer);
 
+// Appends BOS where a text is given it. False: out of memory.
+bool tokenizer_begin(const Tokenizer *tokenizer, TokenList *out);
+
 // Appends the ids of text (size bytes, valid UTF-8 or an error that gives the byte offset), without
 // BOS or EOS. Special tokens written out in the text are taken as special tokens where Hugging Face
 // does so: everywhere if the file says "normalized": false, else only behind a space or at the
@@ -94,9 +104,12 @@ bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t size,
                       Error *err);
 
 // The text of ids as malloc'ed, NUL-terminated UTF-8 (bytes that are not valid UTF-8 become
-// U+FFFD each); special tokens, ids without a piece and NUL bytes are left out, one leading space
-// is dropped. NULL: out of memory.
+// U+FFFD); special tokens, ids without a piece and NUL bytes are left out, and the space that
+// encoding puts in front is dropped. NULL: out of memory.
 char *tokenizer_decode(const Tokenizer *tokenizer, const uint32_t *ids, size_t count);
+// The same with its NUL bytes, and *size the bytes of the text.
+char *tokenizer_decode_bytes(const Tokenizer *tokenizer, size_t *size, const uint32_t *ids,
+                             size_t count);
 
 // Decoding token by token, for text that streams: each push returns the bytes that are now
 // certain (whole UTF-8 sequences), in a buffer that lives until the next push.
@@ -104,8 +117,10 @@ typedef struct {
     const Tokenizer *tokenizer;
     char pending[8]; // a UTF-8 sequence that is not whole yet
     size_t waiting;  // bytes in pending
-    char text[1024]; // what the last push returned
+    char text[3072]; // what the last push returned
+    size_t size;     // its bytes, for texts with NUL bytes
     bool started;    // the one leading space is behind us
+    bool any;        // a token that is text has been pushed
 } TokenStream;
 
 void token_stream_begin(TokenStream *stream, const Tokenizer *tokenizer);
