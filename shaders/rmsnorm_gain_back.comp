@@ -12,7 +12,7 @@ layout(push_constant) uniform Push { RmsnormArgs args; };
 
 void main()
 {
-    uint c = gl_GlobalInvocationID.x, rows = ROW_COUNT(args.rows);
+    uint c = ITEM_INVOCATION, rows = ROW_COUNT(args.rows);
     if (c >= args.cols) return;
     float sum = 0.0;
     for (uint r = 0; r < rows; r++)

@@ -295,8 +295,9 @@ static Generation run_greedy(Session *session, const uint32_t *prompt, uint32_t 
 {
     Generation out;
     Error err;
-    if (!generate_greedy(&out, session, prompt, count, depth, most, eos, heard ? hear : NULL, heard,
-                         &err))
+    const LlamaConfig ends = {.eos = {eos}, .eos_count = 1};
+    if (!generate_greedy(&out, session, prompt, count, depth, most, &ends, heard ? hear : NULL,
+                         heard, &err))
         fail_msg("%s", err.text);
     return out;
 }
@@ -375,7 +376,7 @@ static void greedy_ends_at_the_context(void **state)
     assert_true(generation_ms_per_token(&out) == 1e3 * out.prompt_seconds);
     generation_free(&out);
     Error err = {""};
-    assert_false(generate_greedy(&out, session, prompt, 13, 2, 5, 2, NULL, NULL, &err));
+    assert_false(generate_greedy(&out, session, prompt, 13, 2, 5, NULL, NULL, NULL, &err));
     assert_error(err, "prompt: 13 tokens, but the context is 12 tokens");
     assert_null(out.tokens);
     out = run_greedy(session, prompt, 5, 2, 3, UINT32_MAX, NULL);

@@ -149,6 +149,7 @@ static void rows_stand_alone(void **state)
     check_slices("rope", &(OpShape){.rows = 100, .cols = 24, .heads = 2, .size = 12}, &plain);
     check_slices("swiglu", &(OpShape){.rows = 100, .cols = 65}, &plain);
     check_slices("add", &(OpShape){.rows = 100, .cols = 65}, &plain);
+    check_slices("bias", &(OpShape){.rows = 100, .cols = 65}, &plain);
     check_slices("cross_entropy", &(OpShape){.rows = 100, .cols = 65}, &plain);
     check_slices("cross_entropy", &(OpShape){.rows = 100, .cols = 65}, &lanes);
 }

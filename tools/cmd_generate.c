@@ -147,7 +147,7 @@ static bool generate(const Options *o, Loaded *loaded, Session *session, const T
     TokenStream stream;
     token_stream_begin(&stream, loaded->tokenizer);
     bool ok = generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth,
-                              (uint32_t)o->max_tokens, loaded->model.config.eos,
+                              (uint32_t)o->max_tokens, &loaded->model.config,
                               o->json ? NULL : print_token, &stream, err);
     if (!ok) return false;
     if (o->json) {

@@ -38,12 +38,12 @@ static char *answer(Loaded *loaded, Session *session, const TokenList *prompt, u
 {
     Generation out;
     if (!generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth, TIMED_TOKENS,
-                         UINT32_MAX, NULL, NULL, err))
+                         NULL, NULL, NULL, err))
         return NULL;
     *tokens_per_second = 1e3 / generation_ms_per_token(&out);
     generation_free(&out);
     if (!generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth, ANSWER_TOKENS,
-                         loaded->model.config.eos, NULL, NULL, err))
+                         &loaded->model.config, NULL, NULL, err))
         return NULL;
     char *text = tokenizer_decode(loaded->tokenizer, out.tokens, out.count);
     if (!text) error_set(err, "out of memory");

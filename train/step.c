@@ -176,7 +176,8 @@ Step *step_open_with(Llama *model, const StepOptions *options, Error *err)
     s->options.exits = s->exits;
     s->deepest = s->exits[count - 1];
     s->chunk = step_chunk_rows(options->capacity, model->config.vocab_size);
-    if (make_lists(s, err) && batch_make(&s->batch, model->gpu, options->capacity, err) &&
+    if (make_lists(s, err) &&
+        batch_make(&s->batch, model->gpu, options->capacity, model->config.window, err) &&
         make_tensors(s, err) && step_record(s, err) && step_refresh(s, err))
         return s;
     step_close(s);

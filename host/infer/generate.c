@@ -22,8 +22,8 @@ uint32_t argmax(const float *values, uint32_t count)
 
 // logits (V) scratch; the first token comes from the prompt's pass.
 static bool run(Generation *out, Session *session, const uint32_t *prompt, uint32_t prompt_count,
-                uint32_t depth, uint32_t max_tokens, uint32_t eos, uint32_t vocab, float *logits,
-                void (*token)(void *user, uint32_t id), void *user, Error *err)
+                uint32_t depth, uint32_t max_tokens, const LlamaConfig *ends, uint32_t vocab,
+                float *logits, void (*token)(void *user, uint32_t id), void *user, Error *err)
 {
     double began = now();
     if (!session_feed(session, prompt, prompt_count, depth, 1, logits, err)) return false;
@@ -31,7 +31,7 @@ static bool run(Generation *out, Session *session, const uint32_t *prompt, uint3
     out->prompt_seconds = first - began;
     while (out->count < max_tokens) {
         uint32_t next = argmax(logits, vocab);
-        out->ended = next == eos;
+        out->ended = ends && config_ends(ends, next);
         if (out->ended) break;
         out->tokens[out->count++] = next;
         if (token) token(user, next);
@@ -44,8 +44,9 @@ static bool run(Generation *out, Session *session, const uint32_t *prompt, uint3
 }
 
 bool generate_greedy(Generation *out, Session *session, const uint32_t *prompt,
-                     uint32_t prompt_count, uint32_t depth, uint32_t max_tokens, uint32_t eos,
-                     void (*token)(void *user, uint32_t id), void *user, Error *err)
+                     uint32_t prompt_count, uint32_t depth, uint32_t max_tokens,
+                     const LlamaConfig *ends, void (*token)(void *user, uint32_t id), void *user,
+                     Error *err)
 {
     *out = (Generation){0};
     uint32_t context = session_context(session), vocab = session_vocab(session);
@@ -57,8 +58,8 @@ bool generate_greedy(Generation *out, Session *session, const uint32_t *prompt,
     float *logits = malloc(vocab * sizeof *logits);
     out->tokens = malloc((max_tokens + 1) * sizeof *out->tokens);
     bool ok = (logits && out->tokens) || error_set(err, "out of memory");
-    ok = ok && run(out, session, prompt, prompt_count, depth, max_tokens, eos, vocab, logits, token,
-                   user, err);
+    ok = ok && run(out, session, prompt, prompt_count, depth, max_tokens, ends, vocab, logits,
+                   token, user, err);
     free(logits);
     if (!ok) generation_free(out);
     return ok;

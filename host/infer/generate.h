@@ -15,11 +15,12 @@ typedef struct {
 } Generation;
 
 // Resets the session, feeds prompt (prompt_count >= 1) and generates at most max_tokens at that
-// depth until eos. token (may be NULL) hears each one as it comes. Fails where the prompt is longer
-// than the context.
+// depth until a token that ends a text by `ends` (NULL: none does). token (may be NULL) hears each
+// one as it comes. Fails where the prompt is longer than the context.
 bool generate_greedy(Generation *out, Session *session, const uint32_t *prompt,
-                     uint32_t prompt_count, uint32_t depth, uint32_t max_tokens, uint32_t eos,
-                     void (*token)(void *user, uint32_t id), void *user, Error *err);
+                     uint32_t prompt_count, uint32_t depth, uint32_t max_tokens,
+                     const LlamaConfig *ends, void (*token)(void *user, uint32_t id), void *user,
+                     Error *err);
 void generation_free(Generation *out);
 // Milliseconds per token after the first; of the prompt's pass where there is only one.
 double generation_ms_per_token(const Generation *out);

@@ -217,7 +217,7 @@ uint32_t session_vocab(const Session *session)
 
 // ---- feeding -----------------------------------------------------------------------------------
 
-// The tables of a chunk: position p attends to 0 .. p.
+// The tables of a chunk: position p attends to itself and to what is before it, or in its window.
 static void write_tables(Session *s, const uint32_t *tokens, uint32_t count, uint32_t wanted)
 {
     uint32_t *table = tensor_host(s->row_table), *slots = tensor_host(s->slots);
@@ -226,7 +226,7 @@ static void write_tables(Session *s, const uint32_t *tokens, uint32_t count, uin
     for (uint32_t i = 0; i < count; i++) {
         uint32_t position = s->position + i;
         table[ROW_WORDS * i + ROW_POSITION] = position;
-        table[ROW_WORDS * i + ROW_FIRST_KEY] = 0;
+        table[ROW_WORDS * i + ROW_FIRST_KEY] = config_first_key(&s->model->config, position);
         table[ROW_WORDS * i + ROW_LAST_KEY] = position + 1;
         slots[i] = position;
     }

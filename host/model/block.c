@@ -105,13 +105,15 @@ Tensor rope_turns_make(Gpu *gpu, const LlamaConfig *config, uint32_t context, Er
     uint32_t size = config->head_size, half = size / 2;
     Tensor turns = tensor_make(gpu, MEMORY_DEVICE, context, size, err);
     float *values = malloc(tensor_bytes(turns));
+    double frequencies[CONFIG_MAX_HEAD_SIZE / 2];
+    for (uint32_t j = 0; j < half; j++) frequencies[j] = config_rope_frequency(config, j);
     if (!turns.span || !values) {
         if (turns.span) error_set(err, "out of memory");
         tensor_free(gpu, &turns);
     }
     for (uint32_t t = 0; turns.span && t < context; t++)
         for (uint32_t j = 0; j < half; j++) {
-            double angle = t * pow(config->rope_theta, -2.0 * j / size);
+            double angle = t * frequencies[j];
             values[(size_t)t * size + j] = (float)cos(angle);
             values[(size_t)t * size + half + j] = (float)sin(angle);
         }
@@ -142,6 +144,19 @@ void block_widen(Tape *tape, const BlockActivations *a, const BlockStorage *stor
     for (int i = 0; i < HALVES; i++) op_widen(tape, *made[i].tensor, *kept[i].tensor, rows);
 }
 
+// Behind all matrix products that a barrier parts from their biases at once.
+static void add_bias(Tape *tape, Tensor y, Tensor bias, Rows r)
+{
+    if (bias.span) op_bias(tape, y, bias, r);
+}
+
+// The gradients of w and bias: dw += dy^T x, dbias += the sum of dy.
+static void project_back(Tape *tape, Tensor dw, Tensor dbias, Tensor dy, Tensor x, Rows r)
+{
+    op_matmul_back_w(tape, dw, dy, x, r);
+    if (dbias.span) op_bias_back(tape, dbias, dy, r);
+}
+
 // The residual stream between attention and MLP. What is rounded is q and k behind their turn.
 static void attention_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                               const BlockActivations *a, Tensor x, const BlockRows *rows,
@@ -153,6 +168,9 @@ static void attention_forward(Tape *tape, const LlamaConfig *config, const Block
     op_matmul(tape, a->q, a->normed, w->q, r);
     op_matmul(tape, a->k, a->normed, w->k, r);
     op_matmul(tape, a->v, a->normed, w->v, r);
+    add_bias(tape, a->q, w->q_bias, r);
+    add_bias(tape, a->k, w->k_bias, r);
+    add_bias(tape, a->v, w->v_bias, r);
     op_rope(tape, a->q, rows->row_table, rows->turns, r);
     op_rope(tape, a->k, rows->row_table, rows->turns, r);
     keep(tape, storage, storage->kept.q, a->q, r);
@@ -169,6 +187,7 @@ static void attention_forward(Tape *tape, const LlamaConfig *config, const Block
     op_attention(tape, a->attended, stats, a->q, k, v, rows->row_table, block_heads(config), r);
     keep(tape, storage, storage->kept.attended, a->attended, r);
     op_matmul(tape, a->branch, a->attended, w->o, r);
+    add_bias(tape, a->branch, w->o_bias, r);
     op_add(tape, a->middle, x, a->branch, r);
     keep(tape, storage, storage->kept.middle, a->middle, r);
 }
@@ -184,11 +203,14 @@ void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
     keep(tape, storage, storage->kept.mlp_normed, a->mlp_normed, r);
     op_matmul(tape, a->gate, a->mlp_normed, w->gate, r);
     op_matmul(tape, a->up, a->mlp_normed, w->up, r);
+    add_bias(tape, a->gate, w->gate_bias, r);
+    add_bias(tape, a->up, w->up_bias, r);
     keep(tape, storage, storage->kept.gate, a->gate, r);
     keep(tape, storage, storage->kept.up, a->up, r);
     op_swiglu(tape, a->h, a->gate, a->up, r);
     keep(tape, storage, storage->kept.h, a->h, r);
     op_matmul(tape, a->branch, a->h, w->down, r);
+    add_bias(tape, a->branch, w->down_bias, r);
     op_add(tape, out, a->middle, a->branch, r);
 }
 
@@ -196,10 +218,10 @@ static void mlp_back(Tape *tape, const LlamaConfig *config, const BlockWeights *
                      const BlockActivations *a, const BlockGradients *g, Tensor dx, Rows r)
 {
     op_matmul_back_x(tape, g->h, dx, w->down, false, r);
-    op_matmul_back_w(tape, dw->down, dx, a->h, r);
+    project_back(tape, dw->down, dw->down_bias, dx, a->h, r);
     op_swiglu_back(tape, g->gate, g->up, g->h, a->gate, a->up, r);
-    op_matmul_back_w(tape, dw->gate, g->gate, a->mlp_normed, r);
-    op_matmul_back_w(tape, dw->up, g->up, a->mlp_normed, r);
+    project_back(tape, dw->gate, dw->gate_bias, g->gate, a->mlp_normed, r);
+    project_back(tape, dw->up, dw->up_bias, g->up, a->mlp_normed, r);
     op_matmul_back_x(tape, g->normed, g->gate, w->gate, false, r);
     op_matmul_back_x(tape, g->normed, g->up, w->up, true, r);
     op_rmsnorm_back(tape, dx, dw->mlp_norm, g->inverse, g->normed, a->middle, w->mlp_norm,
@@ -213,14 +235,14 @@ void block_back(Tape *tape, const LlamaConfig *config, const BlockWeights *w, Bl
     Rows r = rows->rows;
     mlp_back(tape, config, w, dw, a, g, dx, r);
     op_matmul_back_x(tape, g->attended, dx, w->o, false, r);
-    op_matmul_back_w(tape, dw->o, dx, a->attended, r);
+    project_back(tape, dw->o, dw->o_bias, dx, a->attended, r);
     op_attention_back(tape, g->q, g->k, g->v, g->attended, a->attended, a->stats, a->q, a->k, a->v,
                       rows->row_table, block_heads(config), r);
     op_rope_back(tape, g->q, rows->row_table, rows->turns, r);
     op_rope_back(tape, g->k, rows->row_table, rows->turns, r);
-    op_matmul_back_w(tape, dw->q, g->q, a->normed, r);
-    op_matmul_back_w(tape, dw->k, g->k, a->normed, r);
-    op_matmul_back_w(tape, dw->v, g->v, a->normed, r);
+    project_back(tape, dw->q, dw->q_bias, g->q, a->normed, r);
+    project_back(tape, dw->k, dw->k_bias, g->k, a->normed, r);
+    project_back(tape, dw->v, dw->v_bias, g->v, a->normed, r);
     op_matmul_back_x(tape, g->normed, g->q, w->q, false, r);
     op_matmul_back_x(tape, g->normed, g->k, w->k, true, r);
     op_matmul_back_x(tape, g->normed, g->v, w->v, true, r);

@@ -62,8 +62,8 @@ bool block_gradients_make(BlockGradients *g, Gpu *gpu, const LlamaConfig *config
                           Error *err);
 void block_gradients_free(BlockGradients *g, Gpu *gpu);
 
-// Cosines and sines of every position: row t holds cos(t f_j), then sin(t f_j), j < S / 2,
-// f_j = theta^(-2j/S); computed in double. (context, S)
+// Cosines and sines of every position: row t holds cos(t f_j), then sin(t f_j), j < S / 2, with
+// f_j = config_rope_frequency; computed in double. (context, S)
 Tensor rope_turns_make(Gpu *gpu, const LlamaConfig *config, uint32_t context, Error *err);
 
 // out (R, D) = block(x (R, D)). With a cache, keys and values go there and attention reads there;

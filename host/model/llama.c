@@ -5,16 +5,10 @@
 #include "model/safetensors.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { BLOCK_PARAMETERS = 9 };
-
-size_t llama_shared_count(const LlamaConfig *config)
-{
-    return 2 + (size_t)BLOCK_PARAMETERS * config->blocks + !config->tied;
-}
 
 static size_t module_parameters(const LlamaConfig *config)
 {
@@ -28,11 +22,6 @@ static uint32_t early_exits(const LlamaConfig *config)
     return count && config->exits[count - 1] == config->blocks ? count - 1 : count;
 }
 
-size_t llama_parameter_count(const LlamaConfig *config)
-{
-    return llama_shared_count(config) + module_parameters(config) * early_exits(config);
-}
-
 static LlamaParameter matrix(Tensor *tensor, uint32_t rows, uint32_t cols)
 {
     return (LlamaParameter){.tensor = tensor, .rows = rows, .cols = cols, .decay = true};
@@ -43,48 +32,82 @@ static LlamaParameter vector(Tensor *tensor, uint32_t cols)
     return (LlamaParameter){.tensor = tensor, .cols = cols};
 }
 
+// The widths of a block.
+typedef enum { ONE, WIDTH, HIDDEN, QUERIES, KEYS } Side;
+
+static uint32_t side(const LlamaConfig *c, Side side)
+{
+    const uint32_t sides[] = {[WIDTH] = c->width,
+                              [HIDDEN] = c->hidden,
+                              [QUERIES] = c->heads * c->head_size,
+                              [KEYS] = c->kv_heads * c->head_size};
+    return sides[side];
+}
+
+typedef enum { NO_BIAS, QKV_BIAS, O_BIAS, MLP_BIAS } BiasKind;
+
+// A block's parameters in the order of the files; rows ONE: a vector.
+static const struct {
+    const char *name;
+    size_t offset; // of a Tensor in BlockWeights
+    Side rows, cols;
+    BiasKind bias; // which the config has or has not
+} PARTS[] = {
+    {"input_layernorm.weight", offsetof(BlockWeights, attn_norm), ONE, WIDTH, NO_BIAS},
+    {"self_attn.q_proj.weight", offsetof(BlockWeights, q), QUERIES, WIDTH, NO_BIAS},
+    {"self_attn.k_proj.weight", offsetof(BlockWeights, k), KEYS, WIDTH, NO_BIAS},
+    {"self_attn.v_proj.weight", offsetof(BlockWeights, v), KEYS, WIDTH, NO_BIAS},
+    {"self_attn.o_proj.weight", offsetof(BlockWeights, o), WIDTH, QUERIES, NO_BIAS},
+    {"post_attention_layernorm.weight", offsetof(BlockWeights, mlp_norm), ONE, WIDTH, NO_BIAS},
+    {"mlp.gate_proj.weight", offsetof(BlockWeights, gate), HIDDEN, WIDTH, NO_BIAS},
+    {"mlp.up_proj.weight", offsetof(BlockWeights, up), HIDDEN, WIDTH, NO_BIAS},
+    {"mlp.down_proj.weight", offsetof(BlockWeights, down), WIDTH, HIDDEN, NO_BIAS},
+    {"self_attn.q_proj.bias", offsetof(BlockWeights, q_bias), ONE, QUERIES, QKV_BIAS},
+    {"self_attn.k_proj.bias", offsetof(BlockWeights, k_bias), ONE, KEYS, QKV_BIAS},
+    {"self_attn.v_proj.bias", offsetof(BlockWeights, v_bias), ONE, KEYS, QKV_BIAS},
+    {"self_attn.o_proj.bias", offsetof(BlockWeights, o_bias), ONE, WIDTH, O_BIAS},
+    {"mlp.gate_proj.bias", offsetof(BlockWeights, gate_bias), ONE, HIDDEN, MLP_BIAS},
+    {"mlp.up_proj.bias", offsetof(BlockWeights, up_bias), ONE, HIDDEN, MLP_BIAS},
+    {"mlp.down_proj.bias", offsetof(BlockWeights, down_bias), ONE, WIDTH, MLP_BIAS},
+};
+
+static bool has_part(const LlamaConfig *c, size_t part)
+{
+    const bool has[] = {
+        [NO_BIAS] = true, [QKV_BIAS] = c->qkv_bias, [O_BIAS] = c->o_bias, [MLP_BIAS] = c->mlp_bias};
+    return has[PARTS[part].bias];
+}
+
+static size_t block_parameters(const LlamaConfig *config)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++) count += has_part(config, i);
+    return count;
+}
+
 static LlamaParameter block_parameter(Llama *llama, size_t block, size_t which)
 {
-    static const char *const names[BLOCK_PARAMETERS] = {
-        "input_layernorm",  "self_attn.q_proj", "self_attn.k_proj",
-        "self_attn.v_proj", "self_attn.o_proj", "post_attention_layernorm",
-        "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
     const LlamaConfig *c = &llama->config;
-    BlockWeights *w = &llama->blocks[block];
-    uint32_t d = c->width, h = c->hidden;
-    uint32_t a = c->heads * c->head_size, g = c->kv_heads * c->head_size;
-    LlamaParameter p;
-    switch (which) {
-    case 0:
-        p = vector(&w->attn_norm, d);
-        break;
-    case 1:
-        p = matrix(&w->q, a, d);
-        break;
-    case 2:
-        p = matrix(&w->k, g, d);
-        break;
-    case 3:
-        p = matrix(&w->v, g, d);
-        break;
-    case 4:
-        p = matrix(&w->o, d, a);
-        break;
-    case 5:
-        p = vector(&w->mlp_norm, d);
-        break;
-    case 6:
-        p = matrix(&w->gate, h, d);
-        break;
-    case 7:
-        p = matrix(&w->up, h, d);
-        break;
-    default:
-        p = matrix(&w->down, d, h);
-        break;
-    }
-    snprintf(p.name, sizeof p.name, "model.layers.%zu.%s.weight", block, names[which]);
+    size_t part = 0;
+    for (;; part++)
+        if (has_part(c, part) && !which--) break;
+    Tensor *tensor = (Tensor *)(void *)((char *)&llama->blocks[block] + PARTS[part].offset);
+    LlamaParameter p = PARTS[part].rows == ONE
+                           ? vector(tensor, side(c, PARTS[part].cols))
+                           : matrix(tensor, side(c, PARTS[part].rows), side(c, PARTS[part].cols));
+    p.bias = PARTS[part].bias != NO_BIAS;
+    snprintf(p.name, sizeof p.name, "model.layers.%zu.%s", block, PARTS[part].name);
     return p;
+}
+
+size_t llama_shared_count(const LlamaConfig *config)
+{
+    return 2 + block_parameters(config) * config->blocks + !config->tied;
+}
+
+size_t llama_parameter_count(const LlamaConfig *config)
+{
+    return llama_shared_count(config) + module_parameters(config) * early_exits(config);
 }
 
 static LlamaParameter exit_parameter(Llama *llama, size_t i)
@@ -103,11 +126,10 @@ static LlamaParameter exit_parameter(Llama *llama, size_t i)
 LlamaParameter llama_parameter(Llama *llama, size_t i)
 {
     const LlamaConfig *c = &llama->config;
-    size_t last = 1 + (size_t)BLOCK_PARAMETERS * c->blocks, shared = llama_shared_count(c);
+    size_t each = block_parameters(c), last = 1 + each * c->blocks, shared = llama_shared_count(c);
     assert(i < llama_parameter_count(c));
     if (i >= shared) return exit_parameter(llama, i - shared);
-    if (i > 0 && i < last)
-        return block_parameter(llama, (i - 1) / BLOCK_PARAMETERS, (i - 1) % BLOCK_PARAMETERS);
+    if (i > 0 && i < last) return block_parameter(llama, (i - 1) / each, (i - 1) % each);
     LlamaParameter p;
     if (i == 0) {
         p = matrix(&llama->embed, c->vocab_size, c->width);
@@ -259,7 +281,7 @@ bool llama_randomize(Llama *llama, uint64_t seed, Error *err)
         LlamaParameter p = llama_parameter(llama, i);
         uint64_t count = (uint64_t)(p.rows ? p.rows : 1) * p.cols;
         for (uint64_t j = 0; j < count; j++)
-            values[j] = p.rows ? (float)(0.02 * random_normal(&random)) : 1.0f;
+            values[j] = p.rows ? (float)(0.02 * random_normal(&random)) : !p.bias;
         ok = tensor_upload(llama->gpu, *p.tensor, values, err);
     }
     free(values);

@@ -15,6 +15,11 @@ typedef struct {
     Tensor mlp_norm;  // (1, D)
     Tensor gate, up;  // (H, D)
     Tensor down;      // (D, H)
+    // Biases, NULL spans where the config has none.
+    Tensor q_bias;             // (1, A * S)
+    Tensor k_bias, v_bias;     // (1, G * S)
+    Tensor o_bias, down_bias;  // (1, D)
+    Tensor gate_bias, up_bias; // (1, H)
 } BlockWeights;
 
 // What an exit before the last block has of its own; NULL spans where it shares the model's.
@@ -40,7 +45,8 @@ typedef struct {
     char name[96];
     Tensor *tensor;
     uint32_t rows, cols; // rows is 0 for a vector of cols values
-    bool decay;          // weight decay applies (matrices, not norms)
+    bool decay;          // weight decay applies (matrices, not norms and biases)
+    bool bias;
 } LlamaParameter;
 
 // How many parameters (a tied head counts once), and the i-th, in the order of the files: the
@@ -87,7 +93,7 @@ bool llama_load_with(Llama *llama, Gpu *gpu, const char *path, const LoadOptions
 bool llama_load(Llama *llama, Gpu *gpu, const char *path, Error *err);
 // The first `blocks` (>= 1) of its blocks as a model of its own, without exits.
 bool llama_load_first(Llama *llama, Gpu *gpu, const char *path, uint32_t blocks, Error *err);
-// Normal weights with deviation 0.02 (Hugging Face's initializer_range), norms 1.
+// Normal weights with deviation 0.02 (Hugging Face's initializer_range), norms 1, biases 0.
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err);
 // Writes model.safetensors, config.json and the small files beside it into folder, which must
 // exist; each is written beside and renamed, the weights last. No tokenizer.

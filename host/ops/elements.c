@@ -1,4 +1,4 @@
-// Ops that work value by value or move rows: embedding, RoPE, SwiGLU, add, gather, scatter.
+// Ops that work value by value or move rows: embedding, RoPE, SwiGLU, add, bias, gather, scatter.
 #include "ops/launch.h"
 #include "ops/slices.h"
 
@@ -59,6 +59,20 @@ void op_swiglu_back(Tape *tape, Tensor dgate, Tensor dup, Tensor dh, Tensor gate
 void op_add(Tape *tape, Tensor z, Tensor x, Tensor y, Rows rows)
 {
     record(tape, WIDTHS(add), z.cols, rows, 0, (Tensor[]){counts_tensor(rows.counts), x, y, z}, 4);
+}
+
+void op_bias(Tape *tape, Tensor y, Tensor bias, Rows rows)
+{
+    assert(bias.cols == y.cols);
+    record(tape, WIDTHS(bias), y.cols, rows, 0, (Tensor[]){counts_tensor(rows.counts), bias, y}, 3);
+}
+
+void op_bias_back(Tape *tape, Tensor dbias, Tensor dy, Rows rows)
+{
+    assert(dbias.cols == dy.cols);
+    const ElementArgs args = {launch_rows(rows), dy.cols};
+    launch_record(tape, launch_columns(tape, K_bias_back, dy.cols), &args, sizeof args,
+                  (Tensor[]){counts_tensor(rows.counts), dy, dbias}, 3);
 }
 
 void op_gather(Tape *tape, Tensor y, Tensor x, Tensor index, Rows rows)

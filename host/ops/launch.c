@@ -78,6 +78,13 @@ Dispatch launch_item_groups(Tape *tape, Kernel kernel, uint32_t count)
                         (count + items - 1) / items);
 }
 
+Dispatch launch_columns(Tape *tape, Kernel kernel, uint32_t cols)
+{
+    Dispatch dispatch = launch_item_groups(tape, kernel, 1);
+    uint32_t group = dispatch.constants[0];
+    return launch_whole(dispatch, (cols + group - 1) / group);
+}
+
 Dispatch launch_whole(Dispatch dispatch, uint32_t groups)
 {
     enum { WIDEST = 32768 }; // Vulkan promises 65535 along an axis

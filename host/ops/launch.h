@@ -28,6 +28,8 @@ Dispatch launch_elements(Tape *tape, Kernel kernel, uint32_t cols, Rows rows);
 Dispatch launch_row_groups(Tape *tape, Kernel kernel, uint32_t heads, Rows rows);
 // The same for `count` items that are not rows of a step.
 Dispatch launch_item_groups(Tape *tape, Kernel kernel, uint32_t count);
+// One invocation for each of `cols` columns (ITEM_INVOCATION of common.glsl).
+Dispatch launch_columns(Tape *tape, Kernel kernel, uint32_t cols);
 // dispatch with `groups` (at least 1) workgroups over two axes (ITEM_INVOCATION of common.glsl).
 Dispatch launch_whole(Dispatch dispatch, uint32_t groups);
 

@@ -34,6 +34,11 @@ void op_matmul_back_x(Tape *tape, Tensor dx, Tensor dy, Tensor w, bool accumulat
 // dw += dy^T x; needs x.
 void op_matmul_back_w(Tape *tape, Tensor dw, Tensor dy, Tensor x, Rows rows);
 
+// y[r] += bias, in place. y (rows, N), bias (1, N). y's gradient passes through.
+void op_bias(Tape *tape, Tensor y, Tensor bias, Rows rows);
+// dbias += the sum of dy over rows, in their order.
+void op_bias_back(Tape *tape, Tensor dbias, Tensor dy, Rows rows);
+
 // Turns x (rows, heads * size) in place by each row's position, rotate-half layout. row_table
 // (rows, 4) u32 as shaders/args.h says; turns (context, size): cosines, then sines.
 void op_rope(Tape *tape, Tensor x, Tensor row_table, Tensor turns, Rows rows);

@@ -24,9 +24,8 @@ void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor
                   &args, sizeof args, tensors, 6);
     if (!dgain.span) return;
     const Tensor sums[] = {counts, x, dy, inverse, dgain};
-    Dispatch columns = launch_item_groups(tape, K_rmsnorm_gain_back, x.cols);
-    columns.grid.x = (x.cols + columns.constants[0] - 1) / columns.constants[0];
-    launch_record(tape, columns, &args, sizeof args, sums, 5);
+    launch_record(tape, launch_columns(tape, K_rmsnorm_gain_back, x.cols), &args, sizeof args, sums,
+                  5);
 }
 
 static AttentionArgs attention_args(Heads heads, Rows rows)

@@ -115,7 +115,8 @@ static OpSize lookup_size(const OpShape *s, int which)
     return which == Y ? (OpSize){s->rows, s->cols, true} : (OpSize){s->others, s->cols, false};
 }
 
-static OpSize rmsnorm_size(const OpShape *s, int which)
+// in[1]: a row that all rows see
+static OpSize gain_size(const OpShape *s, int which)
 {
     return which == 1 ? (OpSize){1, s->cols, false} : (OpSize){s->rows, s->cols, true};
 }
@@ -264,6 +265,16 @@ static void add(const OpRun *run)
     op_add(run->tape, run->y, run->in[0], run->in[1], run->rows);
 }
 
+static void bias(const OpRun *run)
+{
+    op_bias(run->tape, run->y, run->in[1], run->rows);
+}
+
+static void bias_back(const OpRun *run)
+{
+    op_bias_back(run->tape, run->d[1], run->dy, run->rows);
+}
+
 static void gather(const OpRun *run)
 {
     op_gather(run->tape, run->y, run->in[0], run->table, run->rows);
@@ -336,7 +347,7 @@ const OpCase OP_CASES[] = {
      .kind = OP_REDUCES,
      .inputs = 2,
      .grads = {GRAD_EITHER, GRAD_ADDS},
-     .size = rmsnorm_size,
+     .size = gain_size,
      .extras = rmsnorm_extras,
      .forward = reference_rmsnorm,
      .backward = reference_rmsnorm_back,
@@ -396,6 +407,18 @@ const OpCase OP_CASES[] = {
      .tolerance = 0,
      .relative = 1e-7,
      .shapes = {SHAPE(1, 1), SHAPE(3, 5), SHAPE(9, 65), SHAPE(64, 192)}},
+    {.name = "bias",
+     .flags = Y_STARTS_AS_INPUT | D_STARTS_AS_DY,
+     .inputs = 2,
+     .grads = {GRAD_WRITES, GRAD_ADDS},
+     .size = gain_size,
+     .forward = reference_bias,
+     .backward = reference_bias_back,
+     .record = bias,
+     .record_back = bias_back,
+     .tolerance = 4e-6,
+     .relative = 1e-6,
+     .shapes = {SHAPE(1, 1), SHAPE(3, 5), SHAPE(9, 65), SHAPE(64, 192), SHAPE(5, 1000)}},
     {.name = "gather and scatter",
      .flags = TABLE_FROM_FIRST,
      .inputs = 1,

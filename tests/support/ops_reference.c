@@ -65,6 +65,21 @@ void reference_add_back(double *const *d, const double *dy, const OpProblem *p)
     }
 }
 
+void reference_bias(double *y, const OpProblem *p)
+{
+    uint32_t cols = p->shape.cols;
+    for (uint32_t i = 0; i < p->shape.rows * cols; i++) y[i] = p->in[0][i] + p->in[1][i % cols];
+}
+
+void reference_bias_back(double *const *d, const double *dy, const OpProblem *p)
+{
+    uint32_t cols = p->shape.cols;
+    for (uint32_t i = 0; i < p->shape.rows * cols; i++) {
+        d[0][i] += dy[i];
+        d[1][i % cols] += dy[i];
+    }
+}
+
 // ---- rmsnorm -----------------------------------------------------------------------------------
 
 static double inverse_norm(const double *x, uint32_t cols, double epsilon)

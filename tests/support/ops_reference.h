@@ -42,6 +42,8 @@ OpForward reference_swiglu; // in: gate, up (rows, cols)
 OpBackward reference_swiglu_back;
 OpForward reference_add; // in: x, y (rows, cols)
 OpBackward reference_add_back;
+OpForward reference_bias; // in: y (rows, cols), bias (cols)
+OpBackward reference_bias_back;
 OpForward reference_gather; // in: x (others, cols)
 OpBackward reference_gather_back;
 OpForward reference_cross_entropy; // in: logits (rows, cols); y (rows, 2): loss, 1 for a hit
