@@ -31,14 +31,22 @@ uint half_of(uvec4 words, uint i)
     return word >> 16 * (i & 1) & 0xFFFFu;
 }
 
+// An f16. A driver may take subnormal ones for 0, and with them whole blocks: they are counted in 2^-24.
+float widen_scale(uint bits)
+{
+    float small = float(bits & 0x3FFu) * (1.0 / (1 << 24));
+    if ((bits & 0x7C00u) != 0) return unpackHalf2x16(bits).x;
+    return (bits & 0x8000u) != 0 ? -small : small;
+}
+
 // vector `at` of a row of k values, that begins at vector `row`, has the scales of 256 values.
 #define LOAD_SCALES(to, buffer, row, at, k)                                                        \
     {                                                                                              \
         uint parts = (row) + BLOCK_CODES(FORMAT, k) + BLOCK_HIGH(FORMAT, k);                       \
         to.scales = LOAD_BLOCKS(buffer, parts + (at));                                             \
         if (FORMAT == FORMAT_Q6_K)                                                                 \
-            to.factor = unpackHalf2x16(half_of(                                                    \
-                LOAD_BLOCKS(buffer, parts + BLOCK_SCALES(k) + (at) / 8), (at) % 8)).x;             \
+            to.factor = widen_scale(half_of(                                                       \
+                LOAD_BLOCKS(buffer, parts + BLOCK_SCALES(k) + (at) / 8), (at) % 8));               \
     }
 
 // The codes of group g, counted along the row.
@@ -58,7 +66,7 @@ uint half_of(uvec4 words, uint i)
 void group_scale(inout Group group, Scales s, uint g)
 {
     if (FORMAT == FORMAT_Q4_K) {
-        vec2 dm = unpackHalf2x16(s.scales.x);
+        vec2 dm = vec2(widen_scale(s.scales.x & 0xFFFFu), widen_scale(s.scales.x >> 16));
         uint scale = (s.scales.y >> 4 * g & 15) | (s.scales.w >> 2 * g & 3) << 4;
         uint minimum = (s.scales.z >> 4 * g & 15) | (s.scales.w >> 16 + 2 * g & 3) << 4;
         group.factors.x = dm.x * float(scale);
@@ -67,7 +75,7 @@ void group_scale(inout Group group, Scales s, uint g)
         int both = int(half_of(s.scales, g));
         group.factors = s.factor * vec2(both << 24 >> 24, both << 16 >> 24);
     } else {
-        group.factors.x = unpackHalf2x16(half_of(s.scales, g)).x;
+        group.factors.x = widen_scale(half_of(s.scales, g));
     }
 }
 
