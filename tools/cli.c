@@ -43,6 +43,12 @@ bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
     return !*end && *out >= low && *out <= high;
 }
 
+bool cli_quant(const char *text, Dtype *out)
+{
+    *out = strcmp(text, "q4_0") ? DTYPE_Q8_0 : DTYPE_Q4_0;
+    return *out == DTYPE_Q4_0 || !strcmp(text, "q8_0");
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t size = strlen(text), end_size = strlen(end);
@@ -67,13 +73,13 @@ static bool load_tokenizer(Loaded *loaded, const char *path, Error *err)
                      path, tokens, loaded->model.config.vocab_size);
 }
 
-bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err)
+bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err)
 {
     *loaded = (Loaded){0};
     LlamaConfig config; // a wrong folder fails before a device is opened
     if (!model_config_load(&config, folder, err)) return false;
     loaded->gpu = gpu_open(device, err);
-    if (loaded->gpu && llama_load(&loaded->model, loaded->gpu, folder, err) &&
+    if (loaded->gpu && llama_load_as(&loaded->model, loaded->gpu, folder, weights, err) &&
         load_tokenizer(loaded, folder, err))
         return true;
     cli_unload(loaded);

@@ -27,6 +27,8 @@ int cli_bad_option(const char *usage, char *const *argv);
 
 // A whole number of [low, high] or false.
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
+// The type that --quant names, "q8_0" or "q4_0", or false.
+bool cli_quant(const char *text, Dtype *out);
 
 // The tokenizer of a model's folder, or of a tokenizer.json or tokenizer.model named itself.
 Tokenizer *cli_load_tokenizer(const char *path, Error *err);
@@ -38,7 +40,8 @@ typedef struct {
     Tokenizer *tokenizer;
 } Loaded;
 
-bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err);
+// The weights are held as `weights` says: see llama_load_as.
+bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err);
 void cli_unload(Loaded *loaded);
 
 // Depths from "2,3,5", "exits" (those the model was trained with, else the last block) or "all"

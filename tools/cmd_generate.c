@@ -14,13 +14,14 @@ enum { PROMPT_LIMIT = 1 << 26 };
 
 typedef struct {
     const char *folder, *depth, *prompt, *prompt_file, *device;
+    Dtype weights;
     uint64_t max_tokens;
     bool alpaca, json, shared_head;
 } Options;
 
 static const char USAGE[] =
     "strata generate MODEL [--depth N|all] --prompt TEXT|--prompt-file FILE|-"
-    " [--max-tokens N] [--alpaca] [--shared-head] [--json] [--device N|NAME]";
+    " [--max-tokens N] [--alpaca] [--shared-head] [--json] [--quant q8_0|q4_0] [--device N|NAME]";
 
 // -1: go on; else the status to end with.
 static int parse(Options *o, int argc, char **argv)
@@ -33,9 +34,10 @@ static int parse(Options *o, int argc, char **argv)
                                             {"json", no_argument, NULL, 'j'},
                                             {"shared-head", no_argument, NULL, 's'},
                                             {"device", required_argument, NULL, 'D'},
+                                            {"quant", required_argument, NULL, 'q'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    *o = (Options){.max_tokens = 256};
+    *o = (Options){.max_tokens = 256, .weights = LLAMA_STORED};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
         case 'd':
@@ -58,6 +60,10 @@ static int parse(Options *o, int argc, char **argv)
             break;
         case 'D':
             o->device = optarg;
+            break;
+        case 'q':
+            if (!cli_quant(optarg, &o->weights))
+                return cli_usage(USAGE, "--quant '%.40s' is neither q8_0 nor q4_0", optarg);
             break;
         case 'h':
             printf("usage: %s\n", USAGE);
@@ -211,7 +217,7 @@ int cmd_generate(int argc, char **argv)
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
     char *text = read_prompt(&options, &err);
-    bool ok = text && cli_load(&loaded, options.folder, options.device, &err);
+    bool ok = text && cli_load(&loaded, options.folder, options.device, options.weights, &err);
     if (ok) {
         if (options.shared_head) llama_share_exits(&loaded.model);
         ok = run(&options, &loaded, text, &err);

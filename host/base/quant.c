@@ -107,15 +107,24 @@ void quant_decode(Dtype dtype, const uint8_t *blocks, uint64_t count, float *out
 
 // ---- encoding ----------------------------------------------------------------------------------
 
-// The value of largest magnitude, the first of several; NaN where one is not finite.
+static uint32_t magnitude(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits & 0x7FFFFFFF;
+}
+
+// The value of largest magnitude, the first of several; NaN where one is not finite. Patterns are
+// in the order of magnitudes, those of infinity and NaN behind all others.
 static float find_largest(const float *values)
 {
-    float largest = 0;
-    for (int i = 0; i < GROUP; i++) {
-        if (!isfinite(values[i])) return NAN;
-        if (fabsf(values[i]) > fabsf(largest)) largest = values[i];
-    }
-    return largest;
+    uint32_t most = 0;
+    int first = 0;
+    for (int i = 0; i < GROUP; i++)
+        most = magnitude(values[i]) > most ? magnitude(values[i]) : most;
+    if (most >= 0x7F800000) return NAN;
+    while (magnitude(values[first]) != most) first++;
+    return values[first];
 }
 
 // Stores d; *inverse = 1 / d, or 0 where there is none. False where d is no finite f16.
@@ -135,8 +144,12 @@ static bool encode_q8_0(const float *values, uint8_t *block)
 {
     float inverse;
     if (!put_scale(block, fabsf(find_largest(values)) / 127, &inverse)) return false;
-    for (int i = 0; i < GROUP; i++)
-        block[2 + i] = (uint8_t)((int)roundf(values[i] * inverse) & 255);
+    for (int i = 0; i < GROUP; i++) {
+        float scaled = values[i] * inverse;
+        int code = (int)scaled; // roundf, which is a call
+        code += (scaled - (float)code >= 0.5f) - (scaled - (float)code <= -0.5f);
+        block[2 + i] = (uint8_t)(code & 255);
+    }
     return true;
 }
 

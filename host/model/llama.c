@@ -169,34 +169,50 @@ Tensor llama_exit_head(const Llama *llama, uint32_t depth)
 
 Dtype llama_dtype(const LlamaParameter *p, Dtype dtype)
 {
-    bool packs = p->rows && p->rows % 4 == 0 && p->cols % 4 == 0;
+    bool packs = p->rows && (dtype_blocked(dtype) ? p->cols % dtype_block(dtype) == 0
+                                                  : p->rows % 4 == 0 && p->cols % 4 == 0);
     if (dtype == DTYPE_U8 && (uint64_t)p->rows * p->cols < QUANT_LEAST) packs = false;
     return packs ? dtype : DTYPE_F32;
 }
 
-static bool make_parameters(Llama *llama, size_t first, Dtype dtype, Error *err)
+// Each as its own of dtypes or, where that is NULL, all as `dtype`.
+static bool make_parameters(Llama *llama, size_t first, const Dtype *dtypes, Dtype dtype,
+                            Error *err)
 {
     for (size_t i = first; i < llama_parameter_count(&llama->config); i++) {
         LlamaParameter p = llama_parameter(llama, i);
-        *p.tensor = tensor_make_as(llama->gpu, MEMORY_DEVICE, llama_dtype(&p, dtype),
-                                   p.rows ? p.rows : 1, p.cols, err);
+        Dtype stored = llama_dtype(&p, dtypes ? dtypes[i] : dtype);
+        *p.tensor =
+            tensor_make_as(llama->gpu, MEMORY_DEVICE, stored, p.rows ? p.rows : 1, p.cols, err);
         if (!p.tensor->span) return false;
     }
+    return true;
+}
+
+static bool make(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first,
+                 const Dtype *dtypes, Dtype dtype, Error *err)
+{
+    *llama = (Llama){.gpu = gpu, .config = *config};
+    llama->blocks = calloc(config->blocks, sizeof *llama->blocks);
+    if (!llama->blocks) return error_set(err, "out of memory");
+    if (!make_parameters(llama, first, dtypes, dtype, err)) {
+        llama_free(llama);
+        return false;
+    }
+    if (config->tied) llama->head = llama->embed;
     return true;
 }
 
 bool llama_make_as(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first, Dtype dtype,
                    Error *err)
 {
-    *llama = (Llama){.gpu = gpu, .config = *config};
-    llama->blocks = calloc(config->blocks, sizeof *llama->blocks);
-    if (!llama->blocks) return error_set(err, "out of memory");
-    if (!make_parameters(llama, first, dtype, err)) {
-        llama_free(llama);
-        return false;
-    }
-    if (config->tied) llama->head = llama->embed;
-    return true;
+    return make(llama, gpu, config, first, NULL, dtype, err);
+}
+
+bool llama_make_each(Llama *llama, Gpu *gpu, const LlamaConfig *config, const Dtype *dtypes,
+                     Error *err)
+{
+    return make(llama, gpu, config, 0, dtypes, DTYPE_F32, err);
 }
 
 bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err)
@@ -252,7 +268,7 @@ bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNo
     c->exit_norm = norm;
     c->separate_heads = separate_heads;
     float *values = parameter_buffer(c, err);
-    bool ok = values && make_parameters(llama, llama_shared_count(c), DTYPE_F32, err);
+    bool ok = values && make_parameters(llama, llama_shared_count(c), NULL, DTYPE_F32, err);
     for (uint32_t e = 0; ok && e < early_exits(c); e++) {
         ExitWeights *w = &llama->exits[e];
         ok = (!w->norm.span || copy_parameter(llama, llama->norm, w->norm, values, err)) &&
@@ -331,7 +347,8 @@ static bool save_weights(Llama *llama, const char *path, Error *err)
 bool llama_save(Llama *llama, const char *folder, Error *err)
 {
     char path[1024];
-    return path_join(path, sizeof path, folder, "model.safetensors", err) &&
+    return llama_expect_f32(llama, "saving", err) &&
+           path_join(path, sizeof path, folder, "model.safetensors", err) &&
            config_save(&llama->config, folder, err) &&
            hf_folder_write_extras(folder, &llama->config, err) && save_weights(llama, path, err);
 }

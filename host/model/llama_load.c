@@ -4,8 +4,9 @@
 #include "model/weight_files.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { STRETCH = 1 << 22, ROW_STEP = 64 }; // bytes at a time; rows whose f32 begin at 256 bytes
+enum { STRETCH = 1 << 22, ROW_STEP = 64 }; // bytes of f32; rows
 
 typedef struct {
     Llama *llama;
@@ -26,39 +27,57 @@ static void advance(Loading *l, uint64_t bytes)
     if (l->options && l->options->progress) l->options->progress(l->options->user, l->done, l->all);
 }
 
-// Rows of f32 that are converted at a time.
-static uint32_t stretch_rows(uint32_t cols)
+// Rows at a time: a few megabytes of f32, which begin at a multiple of 256 bytes in every dtype.
+static uint32_t stretch_rows(Tensor tensor)
 {
-    uint64_t rows = STRETCH / sizeof(float) / cols / ROW_STEP * ROW_STEP;
-    return rows ? (uint32_t)rows : ROW_STEP;
+    uint64_t rows = STRETCH / sizeof(float) / tensor.cols / ROW_STEP * ROW_STEP;
+    if (!rows) rows = ROW_STEP;
+    return rows < tensor.rows ? (uint32_t)rows : tensor.rows;
 }
 
-// A tensor that is f32 on the device, converted a few rows at a time.
-static bool convert(Loading *l, Tensor to, const WeightTensor *from, Error *err)
+// Rows as the file stores them, which is what the device wants: from the mapping, or through
+// `buffer` where they lie in another order.
+static bool upload_stored(Loading *l, Tensor to, const WeightTensor *from, uint32_t first,
+                          uint8_t *buffer, Error *err)
 {
-    uint32_t step = stretch_rows(to.cols) < to.rows ? stretch_rows(to.cols) : to.rows;
-    float *values = malloc((size_t)step * to.cols * sizeof *values);
-    bool ok = values || error_set(err, "out of memory");
-    for (uint32_t row = 0; ok && row < to.rows; row += step) {
-        uint32_t rows = to.rows - row < step ? to.rows - row : step;
-        uint64_t count = (uint64_t)rows * to.cols;
-        weight_tensor_values(from, (uint64_t)row * to.cols, count, values);
-        ok = tensor_upload(l->llama->gpu, tensor_rows(to, row, rows), values, err);
-        if (ok) advance(l, dtype_bytes(from->dtype, count));
-    }
-    free(values);
-    return ok;
+    uint64_t bytes = dtype_bytes(from->dtype, to.cols);
+    const uint8_t *rows = buffer, *data = weight_tensor_data(from);
+    if (data) rows = data + first * bytes;
+    for (uint32_t r = 0; !data && r < to.rows; r++)
+        memcpy(buffer + r * bytes, weight_tensor_row(from, first + r), (size_t)bytes);
+    return dtype_blocked(to.dtype) ? tensor_upload_blocks(l->llama->gpu, to, rows, err)
+                                   : tensor_upload(l->llama->gpu, to, rows, err);
+}
+
+// Rows in another dtype than the file's, through f32.
+static bool upload_converted(Loading *l, const LlamaParameter *p, Tensor to,
+                             const WeightTensor *from, uint32_t first, float *values, Error *err)
+{
+    LlamaParameter part = *p;
+    part.tensor = &to;
+    if (p->rows) part.rows = to.rows;
+    weight_tensor_values(from, (uint64_t)first * to.cols, (uint64_t)to.rows * to.cols, values);
+    return llama_upload(l->llama->gpu, &part, values, err);
 }
 
 static bool load_parameter(Loading *l, const LlamaParameter *p, Error *err)
 {
     const WeightTensor *from = expect(l->files, p, err);
     if (!from) return false;
-    bool as_it_lies = from->dtype == DTYPE_F32 && weight_tensor_data(from);
-    if (!as_it_lies) return convert(l, *p->tensor, from, err);
-    if (!tensor_upload(l->llama->gpu, *p->tensor, from->data, err)) return false;
-    advance(l, from->size);
-    return true;
+    // A turned vector's values are turned one by one.
+    bool stored = from->dtype == p->tensor->dtype && (p->rows || weight_tensor_data(from));
+    uint32_t step = stretch_rows(*p->tensor);
+    float *buffer = malloc((size_t)step * p->cols * sizeof *buffer);
+    bool ok = buffer || error_set(err, "out of memory");
+    for (uint32_t first = 0; ok && first < p->tensor->rows; first += step) {
+        uint32_t left = p->tensor->rows - first;
+        Tensor to = tensor_rows(*p->tensor, first, left < step ? left : step);
+        ok = stored ? upload_stored(l, to, from, first, (uint8_t *)buffer, err)
+                    : upload_converted(l, p, to, from, first, buffer, err);
+        if (ok) advance(l, dtype_bytes(from->dtype, (uint64_t)to.rows * to.cols));
+    }
+    free(buffer);
+    return ok;
 }
 
 // Finds every tensor before anything is loaded, and counts their bytes.
@@ -97,6 +116,30 @@ static bool extract(LlamaConfig *config, uint32_t blocks, const char *path, Erro
     return true;
 }
 
+// What each parameter is stored as where it is what the file has: dtypes (llama_parameter_count).
+static void stored_dtypes(Dtype *dtypes, Llama *shape, const WeightFiles *files)
+{
+    for (size_t i = 0; i < llama_parameter_count(&shape->config); i++) {
+        LlamaParameter p = llama_parameter(shape, i);
+        const WeightTensor *from =
+            weight_files_find(files, p.name); // loading names what is missing
+        dtypes[i] = from && from->dtype != DTYPE_COUNT ? from->dtype : DTYPE_F32;
+    }
+}
+
+static bool make_stored(Llama *llama, Gpu *gpu, const LlamaConfig *config, const WeightFiles *files,
+                        Error *err)
+{
+    BlockWeights *blocks = calloc(config->blocks, sizeof *blocks);
+    Dtype *dtypes = calloc(llama_parameter_count(config), sizeof *dtypes);
+    bool ok = (blocks && dtypes) || error_set(err, "out of memory");
+    if (ok) stored_dtypes(dtypes, &(Llama){.config = *config, .blocks = blocks}, files);
+    ok = ok && llama_make_each(llama, gpu, config, dtypes, err);
+    free(dtypes);
+    free(blocks);
+    return ok;
+}
+
 static bool load(Llama *llama, Gpu *gpu, const char *path, uint32_t blocks,
                  const LoadOptions *options, Error *err)
 {
@@ -107,7 +150,10 @@ static bool load(Llama *llama, Gpu *gpu, const char *path, uint32_t blocks,
         !weight_files_open(&files, path, err))
         return false;
     Loading loading = {llama, &files, options, 0, 0};
-    bool ok = llama_make(llama, gpu, &config, err) && load_parameters(&loading, err);
+    bool ok = (options->dtype == LLAMA_STORED
+                   ? make_stored(llama, gpu, &config, &files, err)
+                   : llama_make_as(llama, gpu, &config, 0, options->dtype, err)) &&
+              load_parameters(&loading, err);
     weight_files_close(&files);
     if (!ok) llama_free(llama);
     return ok;
@@ -121,10 +167,15 @@ bool llama_load_with(Llama *llama, Gpu *gpu, const char *path, const LoadOptions
 
 bool llama_load_first(Llama *llama, Gpu *gpu, const char *path, uint32_t blocks, Error *err)
 {
-    return load(llama, gpu, path, blocks, NULL, err);
+    return load(llama, gpu, path, blocks, &(LoadOptions){DTYPE_F32}, err);
 }
 
 bool llama_load(Llama *llama, Gpu *gpu, const char *path, Error *err)
 {
-    return load(llama, gpu, path, UINT32_MAX, NULL, err);
+    return llama_load_as(llama, gpu, path, DTYPE_F32, err);
+}
+
+bool llama_load_as(Llama *llama, Gpu *gpu, const char *path, Dtype dtype, Error *err)
+{
+    return llama_load_with(llama, gpu, path, &(LoadOptions){dtype}, err);
 }

@@ -20,7 +20,7 @@ static void record_lookup(Tape *tape, Kernel kernel, Slice slice, Rows rows, con
 {
     const EmbedArgs args = {launch_rows(rows), slice.whole.cols, slice.first, slice.tensor.rows};
     Dispatch dispatch = launch_elements(tape, kernel, slice.whole.cols, rows);
-    dispatch.constants[CONSTANT_BF16] = slice.whole.dtype == DTYPE_BF16;
+    dispatch.constants[CONSTANT_STORAGE] = launch_storage(slice.whole);
     launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 
@@ -28,6 +28,8 @@ void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows)
 {
     assert(y.cols == table.cols);
     Kernel kernel = launch_width(WIDTHS(embed), y.cols);
+    if (launch_half(table)) kernel = K_embed_half;
+    if (dtype_blocked(table.dtype)) kernel = K_embed_blocks;
     FOR_SLICES(slice, tape, table)
     record_lookup(tape, kernel, slice, rows,
                   (Tensor[]){counts_tensor(rows.counts), tokens, slice.tensor, y}, 4);
@@ -96,7 +98,7 @@ static void record_halves(Tape *tape, Kernel kernel, Dtype dtype, uint32_t cols,
     const ElementArgs args = {launch_rows(rows), cols};
     Dispatch dispatch = launch_elements(tape, kernel, cols, rows);
     assert(cols % 4 == 0);
-    dispatch.constants[CONSTANT_BF16] = dtype == DTYPE_BF16;
+    dispatch.constants[CONSTANT_STORAGE] = dtype == DTYPE_BF16;
     launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 

@@ -4,7 +4,9 @@
 // Every op over rows takes a Rows: it works on as many rows as the count says when the tape runs,
 // tensors hold Rows.max rows or more. A row's result never depends on the rows beside it.
 // Parameters that are matrices, and their gradients, may have 16 bits a value where rows and cols
-// are multiples of 4; everything else is f32, and so are sums. Gradients of weights are accumulated
+// are multiples of 4; the w of op_matmul and the table of op_embed may also be quantised
+// (base/quant.h), any number of rows. Kernels read either in the very bits of the f32 kernel with
+// the same values. Everything else is f32, and so are sums. Gradients of weights are accumulated
 // with +=; gradients of activations are written, or accumulated where `accumulate` says so.
 #ifndef STRATA_OPS_OPS_H
 #define STRATA_OPS_OPS_H
