@@ -205,11 +205,20 @@ static bool add_llama3(const Reader *r, const RopeScaling3 *s)
 // What strata itself wrote beside the factors; a factor of 0 where it did not.
 static bool own_scaling(RopeScaling3 *s, const Reader *r)
 {
-    return gguf_number_or(&s->factor, r->file, "strata.rope.factor", 0, r->err) &&
-           gguf_number_or(&s->low, r->file, "strata.rope.low_freq_factor", 1, r->err) &&
-           gguf_number_or(&s->high, r->file, "strata.rope.high_freq_factor", 4, r->err) &&
-           gguf_number_or(&s->context, r->file, "strata.rope.original_context_length", 8192,
-                          r->err);
+    const struct {
+        double *to;
+        const char *key;
+        double fallback;
+    } keys[] = {{&s->factor, "strata.rope.factor", 0},
+                {&s->low, "strata.rope.low_freq_factor", 1},
+                {&s->high, "strata.rope.high_freq_factor", 4},
+                {&s->context, "strata.rope.original_context_length", 8192}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (!gguf_number_or(keys[i].to, r->file, keys[i].key, keys[i].fallback, r->err))
+            return false;
+        *keys[i].to = gguf_short_decimal(*keys[i].to);
+    }
+    return true;
 }
 
 // The factors of rope_freqs.weight as the scaling that they come from.

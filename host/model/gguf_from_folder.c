@@ -28,7 +28,6 @@ typedef struct {
 typedef struct {
     const char *path, *folder;
     LlamaConfig config;
-    const cJSON *json; // config.json
     const char *arch;
     Item *items; // (count)
     size_t count;
@@ -94,18 +93,6 @@ static void put_word(GgufWriter *w, const char *key, const char *text)
     gguf_put_text(w, key, text, strlen(text));
 }
 
-static const char *string_of(const cJSON *object, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
-static double number_of(const cJSON *object, const char *key, double fallback)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : fallback;
-}
-
 // llama.cpp's number of the type that most matrices have.
 static uint32_t file_type(const Plan *plan)
 {
@@ -157,78 +144,59 @@ static void put_sizes(const Plan *plan, GgufWriter *w)
         gguf_put_u32(w, key_of(plan, sizes[i].name).text, sizes[i].value);
     gguf_put_f32(w, key_of(plan, "attention.layer_norm_rms_epsilon").text, (float)c->norm_epsilon);
     gguf_put_f32(w, key_of(plan, "rope.freq_base").text, (float)c->rope_theta);
-    // Of Qwen2 the switch decides; its number stands there in any case.
-    const cJSON *use = cJSON_GetObjectItemCaseSensitive(plan->json, "use_sliding_window");
-    double window = number_of(plan->json, "sliding_window", 0);
-    bool on = strcmp(plan->arch, "qwen2") ? !cJSON_IsFalse(use) : cJSON_IsTrue(use);
-    if (on && window > 0)
-        gguf_put_u32(w, key_of(plan, "attention.sliding_window").text, (uint32_t)window);
+    if (c->window) gguf_put_u32(w, key_of(plan, "attention.sliding_window").text, c->window);
 }
 
-// Transformers 5 has rope_parameters for rope_scaling; config_load has checked either.
-static const cJSON *scaling_of(const Plan *plan)
+// A number as it will be read back from its f32.
+static double kept(double value)
 {
-    const cJSON *old = cJSON_GetObjectItemCaseSensitive(plan->json, "rope_scaling");
-    const cJSON *newer = cJSON_GetObjectItemCaseSensitive(plan->json, "rope_parameters");
-    return cJSON_IsObject(newer) ? newer : old;
+    return gguf_short_decimal((double)(float)value);
 }
 
-static const char *scaling_kind(const cJSON *scaling)
+static bool plan_factors(Plan *plan, Error *err)
 {
-    const char *kind = string_of(scaling, "rope_type");
-    return *kind ? kind : string_of(scaling, "type");
-}
-
-static bool plan_factors(Plan *plan, RopeScaling3 *s, Error *err)
-{
-    const cJSON *scaling = scaling_of(plan);
-    if (!scaling || strcmp(scaling_kind(scaling), "llama3") != 0) return true;
-    *s = (RopeScaling3){number_of(scaling, "factor", 8), number_of(scaling, "low_freq_factor", 1),
-                        number_of(scaling, "high_freq_factor", 4),
-                        number_of(scaling, "original_max_position_embeddings", 8192)};
-    plan->factors = calloc(plan->config.head_size / 2, sizeof *plan->factors);
+    const LlamaConfig *c = &plan->config;
+    const RopeScaling3 s = {kept(c->rope.factor), kept(c->rope.low), kept(c->rope.high),
+                            kept(c->rope.original)};
+    if (c->rope.kind != ROPE_LLAMA3) return true;
+    plan->factors = calloc(c->head_size / 2, sizeof *plan->factors);
     if (!plan->factors) return error_set(err, "%s: out of memory", plan->folder);
-    gguf_rope_factors(plan->factors, s, plan->config.rope_theta, plan->config.head_size);
+    gguf_rope_factors(plan->factors, &s, kept(c->rope_theta), c->head_size);
     return true;
 }
 
-static void put_rope(const Plan *plan, GgufWriter *w, const RopeScaling3 *s)
+static void put_rope(const Plan *plan, GgufWriter *w)
 {
-    const cJSON *scaling = scaling_of(plan);
-    if (scaling && !strcmp(scaling_kind(scaling), "linear")) {
+    const RopeScaling *rope = &plan->config.rope;
+    if (rope->kind == ROPE_LINEAR) {
         put_word(w, key_of(plan, "rope.scaling.type").text, "linear");
-        gguf_put_f32(w, key_of(plan, "rope.scaling.factor").text,
-                     (float)number_of(scaling, "factor", 1));
+        gguf_put_f32(w, key_of(plan, "rope.scaling.factor").text, (float)rope->factor);
+    } else if (rope->kind == ROPE_LLAMA3) { // beside rope_freqs.weight
+        gguf_put_f32(w, "strata.rope.factor", (float)rope->factor);
+        gguf_put_f32(w, "strata.rope.low_freq_factor", (float)rope->low);
+        gguf_put_f32(w, "strata.rope.high_freq_factor", (float)rope->high);
+        gguf_put_f32(w, "strata.rope.original_context_length", (float)rope->original);
     }
-    if (!plan->factors) return;
-    gguf_put_f32(w, "strata.rope.factor", (float)s->factor);
-    gguf_put_f32(w, "strata.rope.low_freq_factor", (float)s->low);
-    gguf_put_f32(w, "strata.rope.high_freq_factor", (float)s->high);
-    gguf_put_f32(w, "strata.rope.original_context_length", (float)s->context);
 }
 
-static void put_exits(const Plan *plan, GgufWriter *w)
+static void put_list(GgufWriter *w, const char *key, const uint32_t *values, uint32_t count)
 {
+    if (!count) return;
+    gguf_put_array(w, key, GGUF_U32, count);
+    gguf_put_elements(w, values, count * sizeof *values);
+}
+
+// What GGUF has no key for: exits, and every id that ends a text where it has the tokenizer's one.
+static void put_own(const Plan *plan, GgufWriter *w)
+{
+    static const char *const norms[] = {[EXIT_NORM_SHARED] = "shared",
+                                        [EXIT_NORM_PER_EXIT] = "per_exit",
+                                        [EXIT_NORM_NONE] = "none"};
     const LlamaConfig *c = &plan->config;
-    if (!c->exit_count) return;
-    gguf_put_array(w, "strata.exits", GGUF_U32, c->exit_count);
-    gguf_put_elements(w, c->exits, c->exit_count * sizeof *c->exits);
-    const char *norm = string_of(plan->json, "strata_exit_norm");
-    const char *head = string_of(plan->json, "strata_exit_head");
-    if (*norm) put_word(w, "strata.exit_norm", norm);
-    if (*head) put_word(w, "strata.exit_head", head);
-}
-
-// Every id that ends a text, as config.json says it; GGUF itself has one, the tokenizer's.
-static void put_ends(const Plan *plan, GgufWriter *w)
-{
-    const cJSON *ids = cJSON_GetObjectItemCaseSensitive(plan->json, "eos_token_id");
-    const cJSON *first = cJSON_IsArray(ids) ? ids->child : ids;
-    if (!cJSON_IsNumber(first)) return;
-    gguf_put_array(w, "strata.eos_token_ids", GGUF_U32,
-                   cJSON_IsArray(ids) ? (uint64_t)cJSON_GetArraySize(ids) : 1);
-    for (const cJSON *id = first; id; id = cJSON_IsArray(ids) ? id->next : NULL)
-        gguf_put_elements(w, &(uint32_t){(uint32_t)id->valuedouble}, sizeof(uint32_t));
+    put_list(w, "strata.exits", c->exits, c->exit_count);
+    if (c->exit_norm != EXIT_NORM_SHARED) put_word(w, "strata.exit_norm", norms[c->exit_norm]);
+    if (c->separate_heads) put_word(w, "strata.exit_head", "separate");
+    put_list(w, "strata.eos_token_ids", c->eos, c->eos_count);
 }
 
 // ---- tokenizer ---------------------------------------------------------------------------------
@@ -244,6 +212,12 @@ static bool put_file(GgufWriter *w, const char *key, const char *folder, const c
     gguf_put_text(w, key, text, size);
     free(text);
     return true;
+}
+
+static const char *string_of(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "";
 }
 
 // The template of a folder: in tokenizer_config.json, or a file of its own. Of a list of named ones
@@ -368,13 +342,12 @@ static bool put_item(GgufWriter *w, const Item *item, Error *err)
 
 // ---- file --------------------------------------------------------------------------------------
 
-static bool put_all(const Plan *plan, GgufWriter *w, const RopeScaling3 *s, Error *err)
+static bool put_all(const Plan *plan, GgufWriter *w, Error *err)
 {
     put_general(plan, w);
     put_sizes(plan, w);
-    put_rope(plan, w, s);
-    put_exits(plan, w);
-    put_ends(plan, w);
+    put_rope(plan, w);
+    put_own(plan, w);
     if (!put_tokenizer(plan, w, err) || !declare(plan, w, err) || !gguf_begin_data(w, err))
         return false;
     if (plan->factors)
@@ -386,38 +359,24 @@ static bool put_all(const Plan *plan, GgufWriter *w, const RopeScaling3 *s, Erro
 
 static bool write_file(Plan *plan, Error *err)
 {
-    RopeScaling3 scaling = {0};
-    if (!plan_factors(plan, &scaling, err)) return false;
+    if (!plan_factors(plan, err)) return false;
     GgufWriter *w = gguf_create(plan->path, err);
     if (!w) return false;
-    if (put_all(plan, w, &scaling, err)) return gguf_commit(w, err);
+    if (put_all(plan, w, err)) return gguf_commit(w, err);
     gguf_abort(w);
     return false;
-}
-
-static cJSON *read_config(LlamaConfig *config, const char *folder, Error *err)
-{
-    char path[1024];
-    if (!config_load(config, folder, err) ||
-        !path_join(path, sizeof path, folder, "config.json", err))
-        return NULL;
-    return json_read(path, err);
 }
 
 bool gguf_from_folder(const char *out, const char *folder, Dtype dtype, Error *err)
 {
     Plan plan = {.path = out, .folder = folder, .dtype = dtype};
     WeightFiles files;
-    cJSON *json = read_config(&plan.config, folder, err);
-    bool ok = json && weight_files_open(&files, folder, err);
-    if (ok) {
-        plan.json = json;
-        plan.arch = strcmp(string_of(json, "model_type"), "qwen2") ? "llama" : "qwen2";
-        ok = plan_items(&plan, &files, err) && write_file(&plan, err);
-        weight_files_close(&files);
-    }
+    if (!config_load(&plan.config, folder, err) || !weight_files_open(&files, folder, err))
+        return false;
+    plan.arch = plan.config.kind == KIND_QWEN2 ? "qwen2" : "llama";
+    bool ok = plan_items(&plan, &files, err) && write_file(&plan, err);
+    weight_files_close(&files);
     free(plan.items);
     free(plan.factors);
-    cJSON_Delete(json);
     return ok;
 }
