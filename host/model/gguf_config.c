@@ -92,7 +92,7 @@ static bool head_size(uint64_t *size, const Reader *r)
     if (!gguf_int(&width, r->file, key_of(r, "embedding_length").text, 1, UINT32_MAX, r->err) ||
         !gguf_int(&heads, r->file, key_of(r, "attention.head_count").text, 1, UINT32_MAX, r->err))
         return false;
-    if (!*size && width % heads == 0) *size = values ? values : width / heads;
+    if (!*size && width % heads == 0) *size = width / heads;
     if (!*size || *size % 2 || *size > CONFIG_MAX_HEAD_SIZE)
         return error_set(r->err,
                          "%s: key '%s.attention.key_length' gives heads of %" PRIu64
