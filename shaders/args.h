@@ -67,6 +67,13 @@ ARGS_BEGIN(RopeArgs)
 }
 ARGS_END(RopeArgs, 5);
 
+ARGS_BEGIN(RopeCacheArgs)
+{
+    RowArgs rows;
+    uint heads, kv_heads;
+}
+ARGS_END(RopeCacheArgs, 5);
+
 ARGS_BEGIN(AttentionArgs)
 {
     RowArgs rows;
@@ -127,6 +134,7 @@ ARGS_END(NarrowArgs, 1);
 #define ROW_FIRST_KEY 1
 #define ROW_LAST_KEY 2
 #define ROW_UNTIL 3
+#define ROW_PAGES 3 // where keys lie in pages: the row's first entry of the list of pages
 #define ROW_WORDS 4
 
 // The step's values: what changes from step to step, as f32.
@@ -152,6 +160,8 @@ ARGS_END(NarrowArgs, 1);
 // The result of clip.comp.
 #define CLIP_NORM 0
 #define CLIP_SCALE 1
+
+#define PAGE_POSITIONS 32 // of a sequence, a page of keys and values; a multiple of 8
 
 // How a row of k quantised values lies in a tensor, in words of 32 bits, four to a vector: gpu/blocks.h.
 // A format is a specialization constant of the kernels that read it.

@@ -1,4 +1,4 @@
-// y[r][j] = sum_i x[r][i] w[j][i] with quantised w: matmul.comp in the same order of summation, so
+// y[r][j] (+)= sum_i x[r][i] w[j][i] with quantised w: matmul.comp in the same order of summation, so
 // that it gives the bits that the decoded weights give there. An invocation decodes four values of
 // TILE_COLS rows of w at a time. Rows hold whole groups of 32 values; n is any.
 // variant shuffle: SHUFFLE
@@ -18,7 +18,7 @@ const uint LOADS = (TILE_ROWS + SHARED_LOADS - 1) / SHARED_LOADS; // vectors of 
 layout(binding = 0) readonly buffer Counts { uint counts[]; };
 INPUT(1, X, x);                                  // (rows, k)
 BLOCKS(2, W, w);                                 // (n, k)
-layout(binding = 3) writeonly buffer Y { float y[]; }; // (rows, n)
+layout(binding = 3) buffer Y { float y[]; };     // (rows, n)
 layout(push_constant) uniform Push { MatmulArgs args; };
 
 void main()
@@ -62,8 +62,9 @@ void main()
 
     [[unroll]] for (uint r = 0; r < TILE_ROWS; r++) {
         [[unroll]] for (uint c = 0; c < TILE_COLS; c++) {
-            if (row0 + r < rows && col0 + c < args.n)
-                y[(row0 + r) * args.stride + args.first + col0 + c] = sums[r * TILE_COLS + c];
+            uint at = (row0 + r) * args.stride + args.first + col0 + c;
+            float sum = sums[r * TILE_COLS + c];
+            if (row0 + r < rows && col0 + c < args.n) y[at] = args.accumulate != 0 ? y[at] + sum : sum;
         }
     }
 }

@@ -106,9 +106,10 @@ static void usage_errors(void **state)
     assert_cli_fails(CLI("eval"), 2, "eval takes one MODEL");
     assert_cli_fails(CLI("eval", "m"), 2, "--data is missing");
     assert_cli_fails(CLI("generate", "--prompt", "a"), 2, "generate takes one MODEL");
-    assert_cli_fails(CLI("generate", "m"), 2, "one of --prompt and --prompt-file is expected");
+    assert_cli_fails(CLI("generate", "m"), 2,
+                     "one of --prompt, --prompt-file and --batch is expected");
     assert_cli_fails(CLI("generate", "m", "--prompt", "a", "--prompt-file", "b"), 2,
-                     "one of --prompt and --prompt-file is expected");
+                     "one of --prompt, --prompt-file and --batch is expected");
     static const char *const bad[] = {"0", "-1", "x", "1.5", "", "99999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_cli_fails(CLI("generate", "m", "--prompt", "a", "--max-tokens", bad[i]), 2,

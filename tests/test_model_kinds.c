@@ -369,13 +369,14 @@ static void any_end_ends_a_text(void **state)
     Session *session = session_open(&ref->model, 0, &err);
     Generation free_run, ended;
     assert_non_null(session);
-    assert_true(generate_greedy(&free_run, session, ref->tokens, 4, 2, 12, NULL, NULL, NULL, &err));
-    assert_true(free_run.count == 12 && !free_run.ended);
+    assert_true(generate_greedy(&free_run, session, ref->tokens, 4, 2, 12, NULL, 0, &err));
+    assert_true(free_run.count == 12 && free_run.end == END_LENGTH);
     const LlamaConfig ends = {.eos = {VOCAB - 1, VOCAB - 2, free_run.tokens[2]}, .eos_count = 3};
     size_t expected = 0;
     while (!config_ends(&ends, free_run.tokens[expected])) expected++;
-    assert_true(generate_greedy(&ended, session, ref->tokens, 4, 2, 12, &ends, NULL, NULL, &err));
-    assert_true(ended.ended && ended.count == expected);
+    assert_true(
+        generate_greedy(&ended, session, ref->tokens, 4, 2, 12, ends.eos, ends.eos_count, &err));
+    assert_true(ended.end == END_EOS && ended.count == expected);
     assert_memory_equal(ended.tokens, free_run.tokens, expected * sizeof *ended.tokens);
     generation_free(&ended);
     generation_free(&free_run);

@@ -272,11 +272,10 @@ static void add_record(Figures *f, Session *session, const Dataset *set, const E
     }
     f->tokens += count;
     free(logits);
-    const LlamaConfig ends = {.eos = {2}, .eos_count = 1};
+    const uint32_t eos = 2;
     Generation out;
-    assert_true(
-        generate_greedy(&out, session, tokens, e->prompt, depth, 100, &ends, NULL, NULL, &err));
-    f->exact += !e->truncated && out.ended && out.count == count - 1 &&
+    assert_true(generate_greedy(&out, session, tokens, e->prompt, depth, 100, &eos, 1, &err));
+    f->exact += !e->truncated && out.end == END_EOS && out.count == count - 1 &&
                 !memcmp(out.tokens, targets, out.count * sizeof *targets);
     generation_free(&out);
 }

@@ -102,8 +102,7 @@ static bool bench_decoding(Loaded *loaded, const uint32_t *exits, uint32_t exit_
         double best = 0.0;
         for (int repeat = 0; ok && repeat < 4; repeat++) { // the first compiles the kernels
             Generation out;
-            ok = generate_greedy(&out, session, &prompt, 1, exits[e], DECODED, NULL, NULL, NULL,
-                                 err);
+            ok = generate_greedy(&out, session, &prompt, 1, exits[e], DECODED, NULL, 0, err);
             double speed = ok ? 1e3 / generation_ms_per_token(&out) : 0.0;
             if (ok) generation_free(&out);
             if (speed > best) best = speed;

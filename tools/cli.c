@@ -46,6 +46,23 @@ bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
     return !*end && *out >= low && *out <= high;
 }
 
+bool cli_bytes(const char *text, uint64_t *out)
+{
+    char digits[20];
+    size_t length = strspn(text, "0123456789");
+    const char *unit = text + length;
+    uint64_t scale = !*unit                ? 1
+                     : !strcmp(unit, "MB") ? 1000000
+                     : !strcmp(unit, "GB") ? 1000000000
+                                           : 0;
+    if (!scale || length >= sizeof digits) return false;
+    memcpy(digits, text, length);
+    digits[length] = 0;
+    if (!cli_number(digits, 1, UINT64_MAX / scale, out)) return false;
+    *out *= scale;
+    return true;
+}
+
 bool cli_quant(const char *text, Dtype *out)
 {
     *out = strcmp(text, "q4_0") ? DTYPE_Q8_0 : DTYPE_Q4_0;

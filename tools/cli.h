@@ -14,6 +14,7 @@ int cmd_train(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
+int cmd_calibrate(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);
@@ -27,6 +28,8 @@ int cli_bad_option(const char *usage, char *const *argv);
 
 // A whole number of [low, high] or false.
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
+// A number of bytes, or of decimal MB or GB, such as 500MB; 1 and more.
+bool cli_bytes(const char *text, uint64_t *out);
 // The type that --quant names, "q8_0" or "q4_0", or false.
 bool cli_quant(const char *text, Dtype *out);
 

@@ -38,12 +38,12 @@ static char *answer(Loaded *loaded, Session *session, const TokenList *prompt, u
 {
     Generation out;
     if (!generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth, TIMED_TOKENS,
-                         NULL, NULL, NULL, err))
+                         NULL, 0, err))
         return NULL;
     *tokens_per_second = 1e3 / generation_ms_per_token(&out);
     generation_free(&out);
     if (!generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth, ANSWER_TOKENS,
-                         &loaded->model.config, NULL, NULL, err))
+                         loaded->model.config.eos, loaded->model.config.eos_count, err))
         return NULL;
     char *text = tokenizer_decode(loaded->tokenizer, out.tokens, out.count);
     if (!text) error_set(err, "out of memory");

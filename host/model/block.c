@@ -150,6 +150,24 @@ static void add_bias(Tape *tape, Tensor y, Tensor bias, Rows r)
     if (bias.span) op_bias(tape, y, bias, r);
 }
 
+static void project_qkv(Tape *tape, const BlockWeights *w, const BlockActivations *a, Rows r)
+{
+    op_matmul(tape, a->q, a->normed, w->q, r);
+    op_matmul(tape, a->k, a->normed, w->k, r);
+    op_matmul(tape, a->v, a->normed, w->v, r);
+    add_bias(tape, a->q, w->q_bias, r);
+    add_bias(tape, a->k, w->k_bias, r);
+    add_bias(tape, a->v, w->v_bias, r);
+}
+
+static void project_gate_up(Tape *tape, const BlockWeights *w, const BlockActivations *a, Rows r)
+{
+    op_matmul(tape, a->gate, a->mlp_normed, w->gate, r);
+    op_matmul(tape, a->up, a->mlp_normed, w->up, r);
+    add_bias(tape, a->gate, w->gate_bias, r);
+    add_bias(tape, a->up, w->up_bias, r);
+}
+
 // The gradients of w and bias: dw += dy^T x, dbias += the sum of dy.
 static void project_back(Tape *tape, Tensor dw, Tensor dbias, Tensor dy, Tensor x, Rows r)
 {
@@ -160,31 +178,20 @@ static void project_back(Tape *tape, Tensor dw, Tensor dbias, Tensor dy, Tensor 
 // The residual stream between attention and MLP. What is rounded is q and k behind their turn.
 static void attention_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                               const BlockActivations *a, Tensor x, const BlockRows *rows,
-                              const BlockCache *cache, const BlockStorage *storage)
+                              const BlockStorage *storage)
 {
     Rows r = rows->rows;
     op_rmsnorm(tape, a->normed, x, w->attn_norm, (float)config->norm_epsilon, r);
     keep(tape, storage, storage->kept.normed, a->normed, r);
-    op_matmul(tape, a->q, a->normed, w->q, r);
-    op_matmul(tape, a->k, a->normed, w->k, r);
-    op_matmul(tape, a->v, a->normed, w->v, r);
-    add_bias(tape, a->q, w->q_bias, r);
-    add_bias(tape, a->k, w->k_bias, r);
-    add_bias(tape, a->v, w->v_bias, r);
+    project_qkv(tape, w, a, r);
     op_rope(tape, a->q, rows->row_table, rows->turns, r);
     op_rope(tape, a->k, rows->row_table, rows->turns, r);
     keep(tape, storage, storage->kept.q, a->q, r);
     keep(tape, storage, storage->kept.k, a->k, r);
     keep(tape, storage, storage->kept.v, a->v, r);
-    Tensor k = a->k, v = a->v;
-    if (cache) {
-        op_scatter(tape, cache->k, a->k, cache->slots, false, r);
-        op_scatter(tape, cache->v, a->v, cache->slots, false, r);
-        k = cache->k;
-        v = cache->v;
-    }
     Tensor stats = storage->kept.stats.span ? storage->kept.stats : a->stats;
-    op_attention(tape, a->attended, stats, a->q, k, v, rows->row_table, block_heads(config), r);
+    op_attention(tape, a->attended, stats, a->q, a->k, a->v, rows->row_table, block_heads(config),
+                 r);
     keep(tape, storage, storage->kept.attended, a->attended, r);
     op_matmul(tape, a->branch, a->attended, w->o, r);
     add_bias(tape, a->branch, w->o_bias, r);
@@ -194,17 +201,14 @@ static void attention_forward(Tape *tape, const LlamaConfig *config, const Block
 
 void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                    const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
-                   const BlockCache *cache, const BlockStorage *storage)
+                   const BlockStorage *storage)
 {
     Rows r = rows->rows;
     if (!storage) storage = &IN_F32;
-    attention_forward(tape, config, w, a, x, rows, cache, storage);
+    attention_forward(tape, config, w, a, x, rows, storage);
     op_rmsnorm(tape, a->mlp_normed, a->middle, w->mlp_norm, (float)config->norm_epsilon, r);
     keep(tape, storage, storage->kept.mlp_normed, a->mlp_normed, r);
-    op_matmul(tape, a->gate, a->mlp_normed, w->gate, r);
-    op_matmul(tape, a->up, a->mlp_normed, w->up, r);
-    add_bias(tape, a->gate, w->gate_bias, r);
-    add_bias(tape, a->up, w->up_bias, r);
+    project_gate_up(tape, w, a, r);
     keep(tape, storage, storage->kept.gate, a->gate, r);
     keep(tape, storage, storage->kept.up, a->up, r);
     op_swiglu(tape, a->h, a->gate, a->up, r);
@@ -212,6 +216,32 @@ void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
     op_matmul(tape, a->branch, a->h, w->down, r);
     add_bias(tape, a->branch, w->down_bias, r);
     op_add(tape, out, a->middle, a->branch, r);
+}
+
+// stream += x w^T + bias.
+static void add_branch(Tape *tape, Tensor stream, Tensor x, Tensor w, Tensor bias, Rows r)
+{
+    op_matmul_add(tape, stream, x, w, r);
+    add_bias(tape, stream, bias, r);
+}
+
+void block_cached(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                  const BlockActivations *a, Tensor stream, const BlockRows *rows,
+                  const BlockCache *cache)
+{
+    Rows r = rows->rows;
+    Heads heads = block_heads(config);
+    op_rmsnorm(tape, a->normed, stream, w->attn_norm, (float)config->norm_epsilon, r);
+    project_qkv(tape, w, a, r);
+    op_rope_cache(tape, a->q, cache->k, cache->v, a->k, a->v, cache->slots, rows->row_table,
+                  rows->turns, heads, r);
+    op_attention_paged(tape, a->attended, a->q, cache->k, cache->v, rows->row_table, cache->pages,
+                       heads, r);
+    add_branch(tape, stream, a->attended, w->o, w->o_bias, r);
+    op_rmsnorm(tape, a->mlp_normed, stream, w->mlp_norm, (float)config->norm_epsilon, r);
+    project_gate_up(tape, w, a, r);
+    op_swiglu(tape, a->h, a->gate, a->up, r);
+    add_branch(tape, stream, a->h, w->down, w->down_bias, r);
 }
 
 static void mlp_back(Tape *tape, const LlamaConfig *config, const BlockWeights *w, BlockWeights *dw,

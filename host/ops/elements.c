@@ -131,6 +131,21 @@ void op_rope(Tape *tape, Tensor x, Tensor row_table, Tensor turns, Rows rows)
     turn(tape, x, row_table, turns, 1.0f, rows);
 }
 
+void op_rope_cache(Tape *tape, Tensor q, Tensor cache_k, Tensor cache_v, Tensor k, Tensor v,
+                   Tensor slots, Tensor row_table, Tensor turns, Heads heads, Rows rows)
+{
+    const RopeCacheArgs args = {launch_rows(rows), heads.heads, heads.kv_heads};
+    Kernel kernel = launch_width(WIDTHS(rope_cache), heads.size / 2);
+    uint32_t pairs = (heads.heads + 2 * heads.kv_heads) * (heads.size / 2);
+    Dispatch dispatch = launch_elements(tape, kernel, pairs, rows);
+    assert(turns.cols == heads.size && q.cols == heads.heads * heads.size);
+    dispatch.constants[2] = heads.size;
+    launch_record(
+        tape, dispatch, &args, sizeof args,
+        (Tensor[]){counts_tensor(rows.counts), row_table, turns, slots, q, k, v, cache_k, cache_v},
+        9);
+}
+
 void op_rope_back(Tape *tape, Tensor dx, Tensor row_table, Tensor turns, Rows rows)
 {
     turn(tape, dx, row_table, turns, -1.0f, rows);

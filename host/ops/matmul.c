@@ -34,11 +34,12 @@ static bool four(Tensor y, Tensor w)
     return y.cols % 4 == 0 && w.rows % 4 == 0 && w.cols % 4 == 0;
 }
 
-// y (rows, N) = x w^T, w a slice of a matrix of N rows from `first` on.
-static void record_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, uint32_t first, Rows rows)
+// y (rows, N) (+)= x w^T, w a slice of a matrix of N rows from `first` on.
+static void record_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, uint32_t first, bool accumulate,
+                          Rows rows)
 {
     MatmulShape shape = launch_matmul(tape, rows.max, four(y, w), w, x, w, w.cols);
-    const MatmulArgs args = {launch_rows(rows), w.rows, w.cols, 0, y.cols, first};
+    const MatmulArgs args = {launch_rows(rows), w.rows, w.cols, accumulate, y.cols, first};
     tape_dispatch(tape, &(Dispatch){
                             .kernel = MATMUL[storage(w)][shape.variant],
                             .tensors = {counts_tensor(rows.counts), x, w, y},
@@ -56,7 +57,13 @@ static void record_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, uint32_t fir
 void op_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows)
 {
     assert(x.cols == w.cols && y.cols == w.rows);
-    FOR_SLICES(slice, tape, w) record_matmul(tape, y, x, slice.tensor, slice.first, rows);
+    FOR_SLICES(slice, tape, w) record_matmul(tape, y, x, slice.tensor, slice.first, false, rows);
+}
+
+void op_matmul_add(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows)
+{
+    assert(x.cols == w.cols && y.cols == w.rows);
+    FOR_SLICES(slice, tape, w) record_matmul(tape, y, x, slice.tensor, slice.first, true, rows);
 }
 
 static void record_back_x(Tape *tape, Tensor dx, Tensor dy, Tensor w, uint32_t first,

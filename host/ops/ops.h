@@ -31,6 +31,8 @@ void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor
 
 // y (rows, N) = x (rows, K) w^T, w (N, K) as Hugging Face stores it.
 void op_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows);
+// y += x w^T.
+void op_matmul_add(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows);
 // dx (+)= dy w; needs w.
 void op_matmul_back_x(Tape *tape, Tensor dx, Tensor dy, Tensor w, bool accumulate, Rows rows);
 // dw += dy^T x; needs x.
@@ -51,6 +53,12 @@ typedef struct {
     uint32_t heads, kv_heads, size;
 } Heads;
 
+// What is between the projections and attention over a cache: q turns in place as op_rope says, k
+// goes turned, v as it is, into row slots[r] of cache_k and cache_v (any, kv_heads * size). slots
+// (rows) u32, none twice.
+void op_rope_cache(Tape *tape, Tensor q, Tensor cache_k, Tensor cache_v, Tensor k, Tensor v,
+                   Tensor slots, Tensor row_table, Tensor turns, Heads heads, Rows rows);
+
 // y = softmax(q k^T / sqrt(size)) v over the keys that row_table gives each row. q, y
 // (rows, heads * size), k, v (keys, kv_heads * size), stats (rows, 2 * heads) for backward.
 void op_attention(Tape *tape, Tensor y, Tensor stats, Tensor q, Tensor k, Tensor v,
@@ -59,6 +67,12 @@ void op_attention(Tape *tape, Tensor y, Tensor stats, Tensor q, Tensor k, Tensor
 void op_attention_back(Tape *tape, Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y,
                        Tensor stats, Tensor q, Tensor k, Tensor v, Tensor row_table, Heads heads,
                        Rows rows);
+
+// The same over keys and values that lie in pages of PAGE_POSITIONS: key j of a row is slot
+// pages[p + j / PAGE_POSITIONS] * PAGE_POSITIONS + j % PAGE_POSITIONS, where p is the row table's
+// ROW_PAGES. k, v (slots, kv_heads * size), pages (any, 1) u32. For inference: nothing is kept.
+void op_attention_paged(Tape *tape, Tensor y, Tensor q, Tensor k, Tensor v, Tensor row_table,
+                        Tensor pages, Heads heads, Rows rows);
 
 // h = silu(gate) * up, all (rows, H).
 void op_swiglu(Tape *tape, Tensor h, Tensor gate, Tensor up, Rows rows);

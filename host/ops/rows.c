@@ -63,6 +63,17 @@ void op_attention(Tape *tape, Tensor y, Tensor stats, Tensor q, Tensor k, Tensor
                   &args, sizeof args, tensors, 7);
 }
 
+void op_attention_paged(Tape *tape, Tensor y, Tensor q, Tensor k, Tensor v, Tensor row_table,
+                        Tensor pages, Heads heads, Rows rows)
+{
+    const AttentionArgs args = attention_args(heads, rows);
+    const Tensor tensors[] = {counts_tensor(rows.counts), row_table, pages, q, k, v, y};
+    Dispatch dispatch = attention_groups(tape, K_attention_paged_shuffle, K_attention_paged,
+                                         heads.heads, heads.size, q, k, rows);
+    if (dispatch.kernel == K_attention_paged_shuffle) dispatch.grid.tile /= 8; // share a row
+    launch_record(tape, dispatch, &args, sizeof args, tensors, 7);
+}
+
 void op_attention_back(Tape *tape, Tensor dq, Tensor dk, Tensor dv, Tensor dy, Tensor y,
                        Tensor stats, Tensor q, Tensor k, Tensor v, Tensor row_table, Heads heads,
                        Rows rows)
