@@ -286,7 +286,8 @@ static void refuses_large_tokenizers(void **state)
     model_write(narrow.text, &config, 1);
     assert_cli_fails(GENERATE(narrow.text, "--prompt", "a"), 1,
                      "tokens, but the model's vocabulary");
-    assert_cli_fails(CLI("eval", narrow.text, "--data", data.text), 1, "narrow: the tokenizer has");
+    assert_cli_fails(CLI("eval", narrow.text, "--data", data.text), 1,
+                     "narrow: the tokenizer has");
     remove(test_path(narrow.text, "tokenizer.json").text);
     assert_cli_fails(GENERATE(narrow.text, "--prompt", "a"), 1, "narrow/tokenizer.json");
 }

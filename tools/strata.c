@@ -13,6 +13,7 @@ static const struct {
     {"eval", "loss, perplexity, accuracy and exact match per depth", cmd_eval},
     {"generate", "generate text: fixed depth, early exits, drafts; one prompt or many",
      cmd_generate},
+    {"chat", "a conversation in the terminal", cmd_chat},
     {"calibrate", "choose exit thresholds and drafts for a model, from data", cmd_calibrate},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
     {"convert", "between Hugging Face folders and GGUF files, and from llama2.c", cmd_convert},

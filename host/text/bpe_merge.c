@@ -3,6 +3,7 @@
 #include "text/tokenizer_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // A candidate is rank << 32 | position, so the smallest is the best merge, leftmost first.
 typedef struct {
@@ -93,15 +94,54 @@ void bpe_scratch_free(BpeScratch *s)
     *s = (BpeScratch){0};
 }
 
+// A bit for the two characters between which `left` and `right` meet.
+static size_t joint(const Piece *left, const Piece *right)
+{
+    uint64_t x = ((uint64_t)left->last << 32 | right->first) * 0x9E3779B97F4A7C15u;
+    return (size_t)(x >> 44);
+}
+
+_Static_assert(JOINT_BITS == 1 << (64 - 44), "joint() keeps the upper bits");
+
+void bpe_note_joint(Tokenizer *t, const Piece *left, const Piece *right)
+{
+    size_t bit = joint(left, right);
+    t->joints[bit / 64] |= (uint64_t)1 << bit % 64;
+}
+
+// No merge ever joins these neighbours, or what they become.
+static bool is_cut(const Tokenizer *t, uint32_t left, uint32_t right)
+{
+    size_t bit = joint(&t->pieces[left], &t->pieces[right]);
+    return !(t->joints[bit / 64] >> bit % 64 & 1);
+}
+
+static size_t merge_part(Merging *m, uint32_t *ids, size_t count)
+{
+    size_t kept = 0;
+    m->ids = ids;
+    merge_all(m, count);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] != NO_PIECE) ids[kept++] = ids[i];
+    return kept;
+}
+
+// A text without words (LLaMA 2) is merged in the parts between characters that no piece has side
+// by side. They are short, so that merging stays in the processor's caches.
 bool bpe_merge(const Tokenizer *t, BpeScratch *scratch, uint32_t *ids, size_t *count)
 {
-    if (*count < 2) return true;
-    if (!reserve(scratch, *count < 64 ? 64 : *count)) return false;
-    Merging m = {t, ids, scratch->prev, scratch->next, scratch->heap, 0};
-    merge_all(&m, *count);
     size_t kept = 0;
-    for (size_t i = 0; i < *count; i++)
-        if (ids[i] != NO_PIECE) ids[kept++] = ids[i];
+    for (size_t from = 0, end; from < *count; from = end) {
+        for (end = from + 1; end < *count && !is_cut(t, ids[end - 1], ids[end]);) end++;
+        size_t part = end - from;
+        if (part > 1) {
+            if (!reserve(scratch, part < 64 ? 64 : part)) return false;
+            Merging m = {t, NULL, scratch->prev, scratch->next, scratch->heap, 0};
+            part = merge_part(&m, ids + from, part);
+        }
+        memmove(ids + kept, ids + from, part * sizeof *ids);
+        kept += part;
+    }
     *count = kept;
     return true;
 }

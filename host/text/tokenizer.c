@@ -119,6 +119,7 @@ void tokenizer_free(Tokenizer *t)
     free(t->by_text);
     free(t->merges);
     free(t->by_pair);
+    free(t->joints);
     free(t->added);
     free(t->arena);
     free(t);
@@ -139,6 +140,16 @@ static void *reserve(void *items, size_t need, size_t *capacity, size_t item_siz
 static bool out_of_memory(const char *file, Error *err)
 {
     return error_set(err, "%s: out of memory for the tokenizer", file);
+}
+
+static void set_ends(Piece *piece, const char *text, size_t size)
+{
+    size_t at = size;
+    if (!size) return;
+    memcpy(&piece->first, text, utf8_sequence(text, size));
+    do at--;
+    while (((unsigned char)text[at] & 0xC0) == 0x80);
+    memcpy(&piece->last, text + at, size - at);
 }
 
 bool tokenizer_add_piece(Tokenizer *t, uint32_t id, const char *text, size_t size, const char *file,
@@ -166,7 +177,8 @@ bool tokenizer_add_piece(Tokenizer *t, uint32_t id, const char *text, size_t siz
     if (!arena) return out_of_memory(file, err);
     t->arena = arena;
     if (size) memcpy(t->arena + t->arena_size, text, size);
-    t->pieces[id] = (Piece){t->arena_size, (uint32_t)size, PIECE_NORMAL, 0};
+    t->pieces[id] = (Piece){.offset = t->arena_size, .size = (uint32_t)size, .kind = PIECE_NORMAL};
+    set_ends(&t->pieces[id], text, size);
     t->arena_size += size;
     *slot = id;
     return true;
@@ -247,12 +259,14 @@ static bool index_merges(Tokenizer *t, const char *file, Error *err)
         return error_set(err, "%s: %zu merges are too many", file, t->merge_count);
     t->by_pair_size = table_size(t->merge_count);
     t->by_pair = table_new(t->by_pair_size);
-    if (!t->by_pair) return out_of_memory(file, err);
+    t->joints = calloc(JOINT_BITS / 64, sizeof *t->joints);
+    if (!t->by_pair || !t->joints) return out_of_memory(file, err);
     for (size_t i = 0; i < t->merge_count; i++) {
         uint32_t *slot = pair_slot(t, t->merges[i].left, t->merges[i].right);
         if (!slot) return error_set(err, "%s: merges collide in the hash table", file);
         if (*slot != NO_PIECE) t->merges[*slot].dead = true;
         *slot = (uint32_t)i;
+        bpe_note_joint(t, &t->pieces[t->merges[i].left], &t->pieces[t->merges[i].right]);
     }
     return true;
 }

@@ -10,7 +10,8 @@
 enum {
     SPACE_MARK_SIZE = 3,
     VOCAB_LIMIT = 4000000, // ids are below
-    PIECE_LIMIT = 1000,    // bytes of a piece: a TokenStream returns any piece from its own buffer
+    JOINT_BITS = 1 << 20,
+    PIECE_LIMIT = 1000, // bytes of a piece: a TokenStream returns any piece from its own buffer
 };
 
 #define NO_PIECE UINT32_MAX
@@ -23,11 +24,12 @@ typedef enum {
 } PieceKind;
 
 typedef struct {
-    size_t offset; // into Tokenizer.arena
-    uint32_t size; // bytes
-    uint8_t kind;  // PieceKind
-    uint8_t byte;  // of a PIECE_BYTE
-    bool outside;  // an added token that the model itself does not know
+    size_t offset;        // into Tokenizer.arena
+    uint32_t first, last; // its first and last character, as the bytes of their UTF-8
+    uint32_t size;        // bytes
+    uint8_t kind;         // PieceKind
+    uint8_t byte;         // of a PIECE_BYTE
+    bool outside;         // an added token that the model itself does not know
 } Piece;
 
 typedef struct {
@@ -107,6 +109,7 @@ struct Tokenizer {
     Piece *pieces;       // (vocab_size), by id
     uint32_t *by_text;   // (by_text_size), open hashing of pieces by text, NO_PIECE where empty
     Merge *merges;       // (merge_count), best first
+    uint64_t *joints;    // (JOINT_BITS / 64) which characters a merge may join, see bpe_merge.c
     uint32_t *by_pair;   // (by_pair_size), open hashing of live merges, NO_PIECE where empty
     AddedToken *added;   // (added_count): first those looked for in raw text, then the normalized
                          // ones, each part sorted by text
@@ -213,6 +216,9 @@ unsigned byte_level_character(uint8_t byte);
 int byte_level_byte(unsigned character);
 // Appends size bytes spelled in that alphabet as UTF-8.
 bool byte_level_put(Buffer *out, const char *bytes, size_t size);
+
+// Notes a merge, so that bpe_merge knows where it may cut.
+void bpe_note_joint(Tokenizer *t, const Piece *left, const Piece *right);
 
 // What merging works in, kept from word to word. Start from {0}; bpe_scratch_free.
 typedef struct {
