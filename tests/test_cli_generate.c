@@ -319,6 +319,8 @@ static void usage_errors(void **state)
         {{"--batch", "b", "--out", "o"}, "one of --prompt, --prompt-file and --batch is expected"},
         {{"--out", "o"}, "--batch and --out belong together"},
         {{"--pandalm"}, "--pandalm is for --batch"},
+        {{"--places", "3"}, "--places is for --batch"},
+        {{"--kv-budget", "3MB"}, "--kv-budget is for --batch"},
         {{"--places", "0"}, "--places '0' is not a number of 1 to 4096"},
         {{"--places", "4097"}, "--places '4097' is not a number of 1 to 4096"},
         {{"--kv-budget", "0"}, "--kv-budget '0': bytes, nMB or nGB are expected"},
