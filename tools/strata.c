@@ -12,6 +12,7 @@ static const struct {
     {"plan", "the memory that train will need, and which devices have it", cmd_plan},
     {"eval", "loss, perplexity, accuracy and exact match per depth", cmd_eval},
     {"generate", "generate text at one depth or at each", cmd_generate},
+    {"bench", "tokens per second at each depth and under each policy", cmd_bench},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
     {"convert", "make a Hugging Face folder from a llama2.c checkpoint", cmd_convert},
     {"export", "write the model at one depth as a Hugging Face folder", cmd_export},
