@@ -50,11 +50,22 @@ static int policy_option(const char *name)
     return 0;
 }
 
-// What policy_describe leaves out, where it is not the default.
-static void describe(BenchRow *row)
+// One threshold for all exits is named as it was given, as a list of all exits can be long.
+static bool one_threshold(const DepthPolicy *p)
+{
+    for (uint32_t i = 1; i < p->exit_count; i++)
+        if (p->thresholds[i] != p->thresholds[0]) return false;
+    return p->exit_count > 1;
+}
+
+// Names the policy with what is not the default of it.
+static void describe(BenchRow *row, bool every_exit)
 {
     const DepthPolicy *p = &row->policy;
-    policy_describe(p, row->label, 256);
+    if (every_exit && one_threshold(p))
+        snprintf(row->label, sizeof row->label, "exit %g of %u", p->thresholds[0], p->depth);
+    else
+        policy_describe(p, row->label, 256);
     size_t used = strlen(row->label), room = sizeof row->label;
     if (p->exit_count && p->confidence != CONFIDENCE_PROBABILITY)
         used += (size_t)snprintf(row->label + used, room - used, " by %s",
@@ -67,7 +78,9 @@ static void describe(BenchRow *row)
 }
 
 // One policy: names of the options of generate, each with its value, without dashes. Changes text.
-static bool parse_policy(DepthPolicy *policy, char *text, const LlamaConfig *config, Error *err)
+// every_exit: whether it is `exit`, not `exits`.
+static bool parse_policy(DepthPolicy *policy, bool *every_exit, char *text,
+                         const LlamaConfig *config, Error *err)
 {
     DecodeOptions options = decode_defaults();
     char *rest = NULL, *name = strtok_r(text, " \t", &rest);
@@ -83,6 +96,7 @@ static bool parse_policy(DepthPolicy *policy, char *text, const LlamaConfig *con
         if (!value) return error_set(err, "--policies: '%s' lacks its value", name);
         if (!decode_option(&options, option, value, &known, err)) return false;
     }
+    *every_exit = options.exit != NULL;
     return decode_check(&options, err) && decode_policy(policy, &options, config, err);
 }
 
@@ -102,7 +116,7 @@ static BenchRow *add_row(Bench *b, Error *err)
     return row;
 }
 
-static bool add_generation(Bench *b, const DepthPolicy *policy, Error *err)
+static bool add_generation(Bench *b, const DepthPolicy *policy, bool every_exit, Error *err)
 {
     BenchRow *row = add_row(b, err);
     if (!row) return false;
@@ -111,7 +125,7 @@ static bool add_generation(Bench *b, const DepthPolicy *policy, Error *err)
         row->prompt_tokens = b->prompts->count;
         row->gen_tokens = (uint32_t)b->options->gen_tokens;
     }
-    describe(row);
+    describe(row, every_exit);
     return true;
 }
 
@@ -123,9 +137,10 @@ static bool add_policies(Bench *b, Error *err)
     char *rest = NULL, *text = strtok_r(copy, ";", &rest);
     for (; ok && text; text = strtok_r(NULL, ";", &rest)) {
         DepthPolicy policy;
+        bool every_exit;
         if (!text[strspn(text, " \t")]) continue;
-        ok = parse_policy(&policy, text, &b->loaded->model.config, err) &&
-             add_generation(b, &policy, err);
+        ok = parse_policy(&policy, &every_exit, text, &b->loaded->model.config, err) &&
+             add_generation(b, &policy, every_exit, err);
     }
     free(copy);
     return ok;
@@ -143,7 +158,7 @@ static void predict(Bench *b, BenchRow *row)
     uint64_t bytes = cost_read_bytes(model, p->depth, tokens, passes, 1);
     uint64_t full = cost_read_bytes(model, model->config.blocks, tokens, passes, 1);
     row->weight_bytes = (double)bytes / tokens;
-    row->predicted = (double)full / (double)bytes;
+    row->full_bytes = (double)full / tokens;
 }
 
 static bool add_rows(Bench *b, Error *err)
@@ -161,11 +176,11 @@ static bool add_rows(Bench *b, Error *err)
             row->prompt = true;
             row->prompt_tokens = (uint32_t)b->options->prompts[p];
             row->policy = policy_fixed(depths[i]);
-            describe(row);
+            describe(row, false);
         }
     for (uint32_t i = 0; b->prompt_count && i < count; i++) {
         const DepthPolicy policy = policy_fixed(depths[i]);
-        if (!add_generation(b, &policy, err)) return false;
+        if (!add_generation(b, &policy, false, err)) return false;
     }
     if (b->prompt_count && !add_policies(b, err)) return false;
     for (size_t i = 0; i < b->row_count; i++) predict(b, &b->rows[i]);

@@ -56,8 +56,8 @@ typedef struct {
     uint64_t timed, blocks_run, drafted, accepted, checks;
     uint64_t texts, exact;        // answers, and those that are right
     uint64_t compared, identical; // tokens, and those that full depth has at their place
-    double weight_bytes;          // read per token; 0: depends on the text
-    double predicted;             // the ratio that these bytes predict
+    // Bytes of weights that are read per token, here and at full depth; 0: depends on the text.
+    double weight_bytes, full_bytes;
 } BenchRow;
 
 typedef struct {

@@ -1,5 +1,6 @@
 // What strata bench prints: see cli_bench.h.
 #include "cli_bench.h"
+#include "infer/cost.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ static Figures figures_of(const Bench *b, const BenchRow *row)
     else if (row->timed)
         f.blocks = (double)row->blocks_run / (double)row->timed;
     if (row->drafted) f.acceptance = (double)row->accepted / (double)row->drafted;
-    if (row->weight_bytes > 0) f.share = f.ratio.median / row->predicted;
+    f.share = cost_share_reached(f.ratio.median, row->weight_bytes, row->full_bytes);
     return f;
 }
 
@@ -190,7 +191,7 @@ static cJSON *row_json(const Bench *b, const BenchRow *row, const BenchChange *c
     cJSON_AddNumberToObject(object, "blocks_per_token", f.blocks);
     if (row->weight_bytes > 0) {
         cJSON_AddNumberToObject(object, "weight_bytes_per_token", row->weight_bytes);
-        cJSON_AddNumberToObject(object, "predicted_speedup", row->predicted);
+        cJSON_AddNumberToObject(object, "predicted_speedup", row->full_bytes / row->weight_bytes);
         cJSON_AddNumberToObject(object, "predicted_reached", f.share);
     }
     if (!row->prompt) add_generation(object, b, row);

@@ -41,7 +41,7 @@ uint32_t cost_prompt_passes(uint32_t tokens)
     return tokens / RUNNER_ROWS + (tokens % RUNNER_ROWS != 0);
 }
 
-double cost_share_reached(double speedup, uint64_t bytes, uint64_t full_bytes)
+double cost_share_reached(double speedup, double bytes, double full_bytes)
 {
-    return full_bytes ? speedup * (double)bytes / (double)full_bytes : 0;
+    return full_bytes > 0 ? speedup * bytes / full_bytes : 0;
 }

@@ -20,6 +20,6 @@ uint32_t cost_prompt_passes(uint32_t tokens);
 
 // The share that was reached of the speed that the bytes predict, 1 at full depth: time in
 // proportion to bytes. speedup is against full depth, as a factor.
-double cost_share_reached(double speedup, uint64_t bytes, uint64_t full_bytes);
+double cost_share_reached(double speedup, double bytes, double full_bytes);
 
 #endif
