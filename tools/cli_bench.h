@@ -111,7 +111,8 @@ cJSON *bench_read_old(const char *path, Error *err);
 // differ otherwise, a line each, malloc'ed; "": in nothing.
 bool bench_compare(BenchChange **changes, char **notes, const Bench *bench, const cJSON *old,
                    Error *err);
-// Whether a row is slower by more than tolerance, and that is not within the noise of both runs.
+// Whether a row is slower by more than tolerance, and that is not within the noise of both runs,
+// where there were enough repeats to know it.
 bool bench_is_slower(const BenchChange *change, double tolerance);
 
 // ---- printing ----------------------------------------------------------------------------------

@@ -14,33 +14,42 @@ static bool note_text(Text *notes, const char *what, const char *old, const char
 {
     char line[512];
     if (!strcmp(old, new)) return true;
-    snprintf(line, sizeof line, "%s was %.200s, is %.200s\n", what, old, new);
+    snprintf(line, sizeof line, "%s was %.200s, is %.200s\n", what, *old ? old : "not given",
+             *new ? new : "not given");
     return text_append(notes, line);
 }
 
+static bool note_number(Text *notes, const char *what, int64_t old, uint64_t new)
+{
+    char was[32], is[32];
+    snprintf(was, sizeof was, "%lld", (long long)old);
+    snprintf(is, sizeof is, "%llu", (unsigned long long)new);
+    return note_text(notes, what, was, is);
+}
+
+// Keys that are missing count as empty texts and 0.
 static bool note_differences(Text *notes, const cJSON *file, const Bench *b, const char *path,
                              Error *err)
 {
     const GpuInfo *gpu = gpu_info(b->loaded->gpu);
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(file, "model");
     const cJSON *settings = cJSON_GetObjectItemCaseSensitive(file, "settings");
-    const char *device, *driver, *dtype, *data;
-    char was[32], is[32];
-    int64_t parameters;
+    const char *device, *driver, *dtype, *data, *own_data = b->options->data;
+    int64_t parameters, records, most = INT64_C(1) << 53;
     if (!json_string_or(&device, file, "device", "", path, err) ||
         !json_string_or(&driver, file, "driver", "", path, err) ||
         !json_string_or(&dtype, model, "dtype", "", path, err) ||
         !json_string_or(&data, settings, "data", "", path, err) ||
-        !json_int_or(&parameters, model, "parameters", 0, 0, INT64_C(1) << 53, path, err))
+        !json_int_or(&records, settings, "records", 0, 0, most, path, err) ||
+        !json_int_or(&parameters, model, "parameters", 0, 0, most, path, err))
         return false;
-    snprintf(was, sizeof was, "%lld", (long long)parameters);
-    snprintf(is, sizeof is, "%llu",
-             (unsigned long long)config_parameters(&b->loaded->model.config));
-    const char *own_data = b->options->data ? b->options->data : "";
     return (text_append(notes, "") && note_text(notes, "device", device, gpu->name) &&
             note_text(notes, "driver", driver, gpu->driver) &&
+            note_number(notes, "parameters", parameters,
+                        config_parameters(&b->loaded->model.config)) &&
             note_text(notes, "dtype", dtype, bench_dtype(b)) &&
-            note_text(notes, "parameters", was, is) && note_text(notes, "data", data, own_data)) ||
+            note_text(notes, "data", data, own_data ? own_data : "") &&
+            note_number(notes, "records", records, own_data ? b->prompt_count : 0)) ||
            error_set(err, "out of memory");
 }
 
