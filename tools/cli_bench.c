@@ -137,7 +137,7 @@ static bool add_policies(Bench *b, Error *err)
     char *rest = NULL, *text = strtok_r(copy, ";", &rest);
     for (; ok && text; text = strtok_r(NULL, ";", &rest)) {
         DepthPolicy policy;
-        bool every_exit;
+        bool every_exit = false;
         if (!text[strspn(text, " \t")]) continue;
         ok = parse_policy(&policy, &every_exit, text, &b->loaded->model.config, err) &&
              add_generation(b, &policy, every_exit, err);
