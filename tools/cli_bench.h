@@ -48,9 +48,11 @@ typedef struct {
     DepthPolicy policy;
     char label[BENCH_LABEL];
     double speeds[BENCH_REPEATS]; // (repeats) tokens per second
-    double ratios[BENCH_REPEATS]; // (repeats) over full depth just before and behind
-    double wholes[BENCH_REPEATS]; // (repeats) the same of prompt and answer together
-    BenchTiming own, full;        // of the repeat at hand
+    // (2 repeats) over full depth just before, and just behind; wholes: the same of prompt and
+    // answer together. Not over the mean of both: times have long tails, so that it mostly lies
+    // above.
+    double ratios[2 * BENCH_REPEATS], wholes[2 * BENCH_REPEATS];
+    BenchTiming own, before, behind; // of the repeat at hand
     // Sums over all repeats.
     uint64_t *tokens_at; // (L + 1) tokens that left at a depth
     uint64_t timed, blocks_run, drafted, accepted, checks;

@@ -15,8 +15,8 @@ static Figures figures_of(const Bench *b, const BenchRow *row)
 {
     size_t repeats = b->options->repeats;
     Figures f = {.speed = statistics_summarize(row->speeds, repeats),
-                 .ratio = statistics_summarize(row->ratios, repeats),
-                 .whole = statistics_summarize(row->wholes, repeats)};
+                 .ratio = statistics_summarize(row->ratios, 2 * repeats),
+                 .whole = statistics_summarize(row->wholes, 2 * repeats)};
     if (f.speed.median > 0) f.ms = 1e3 / f.speed.median;
     if (row->prompt)
         f.blocks = row->policy.depth;
@@ -63,7 +63,7 @@ static void print_head(const Bench *b)
     if (b->options->data)
         printf("answers: the first %zu records of %s\n", b->prompt_count, b->options->data);
     printf("medians of %llu repeats with lowest and highest; x full: over full depth run just "
-           "before and behind\n\n",
+           "before and just behind\n\n",
            (unsigned long long)b->options->repeats);
 }
 
@@ -187,7 +187,7 @@ static cJSON *row_json(const Bench *b, const BenchRow *row, const BenchChange *c
     cJSON_AddItemToObject(object, "speedup", summary_json(&f.ratio));
     cJSON_AddItemToObject(object, "speedup_whole", summary_json(&f.whole));
     cJSON_AddItemToObject(object, "repeats", cJSON_CreateDoubleArray(row->speeds, repeats));
-    cJSON_AddItemToObject(object, "speedups", cJSON_CreateDoubleArray(row->ratios, repeats));
+    cJSON_AddItemToObject(object, "speedups", cJSON_CreateDoubleArray(row->ratios, 2 * repeats));
     cJSON_AddNumberToObject(object, "blocks_per_token", f.blocks);
     if (row->weight_bytes > 0) {
         cJSON_AddNumberToObject(object, "weight_bytes_per_token", row->weight_bytes);

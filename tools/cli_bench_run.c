@@ -153,8 +153,8 @@ static bool run_between(Bench *b, BenchRow *rows, size_t count, BenchPrompt *pro
             !run_once(b, row, prompt, NULL, &behind, err))
             return false;
         add_timing(&row->own, &own);
-        add_timing(&row->full, &before);
-        add_timing(&row->full, &behind);
+        add_timing(&row->before, &before);
+        add_timing(&row->behind, &behind);
         before = behind;
     }
     return true;
@@ -172,12 +172,16 @@ static double over(double a, double b)
 
 static void end_repeat(BenchRow *row, size_t repeat)
 {
-    const BenchTiming *own = &row->own, *full = &row->full;
+    const BenchTiming *own = &row->own, *full[] = {&row->before, &row->behind};
+    double whole = rate(own->whole_tokens, own->whole_seconds);
     row->speeds[repeat] = rate(own->tokens, own->seconds);
-    row->ratios[repeat] = over(row->speeds[repeat], rate(full->tokens, full->seconds));
-    row->wholes[repeat] = over(rate(own->whole_tokens, own->whole_seconds),
-                               rate(full->whole_tokens, full->whole_seconds));
-    row->own = row->full = (BenchTiming){0};
+    for (size_t i = 0; i < 2; i++) {
+        row->ratios[2 * repeat + i] =
+            over(row->speeds[repeat], rate(full[i]->tokens, full[i]->seconds));
+        row->wholes[2 * repeat + i] =
+            over(whole, rate(full[i]->whole_tokens, full[i]->whole_seconds));
+    }
+    row->own = row->before = row->behind = (BenchTiming){0};
 }
 
 // Rows from `first` on that belong together.
@@ -209,7 +213,7 @@ static void forget(Bench *b)
     for (size_t i = 0; i < b->row_count; i++) {
         BenchRow *row = &b->rows[i];
         memset(row->tokens_at, 0, (b->loaded->model.config.blocks + 1) * sizeof *row->tokens_at);
-        row->own = row->full = (BenchTiming){0};
+        row->own = row->before = row->behind = (BenchTiming){0};
         row->timed = row->blocks_run = row->drafted = row->accepted = row->checks = 0;
         row->texts = row->exact = row->compared = row->identical = 0;
     }
