@@ -157,7 +157,7 @@ int main(int argc, char **argv)
     Error err;
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
-    if (!cli_load(&loaded, options.folder, options.device, &err)) return cli_fail(&err);
+    if (!cli_load(&loaded, options.folder, options.device, DTYPE_F32, &err)) return cli_fail(&err);
     bool ok = run(&options, &loaded, &err);
     cli_unload(&loaded);
     return ok ? EXIT_OK : cli_fail(&err);

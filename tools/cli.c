@@ -58,6 +58,12 @@ bool cli_bytes(const char *text, uint64_t *out)
     return true;
 }
 
+bool cli_quant(const char *text, Dtype *out)
+{
+    *out = strcmp(text, "q4_0") ? DTYPE_Q8_0 : DTYPE_Q4_0;
+    return *out == DTYPE_Q4_0 || !strcmp(text, "q8_0");
+}
+
 static bool load_tokenizer(Loaded *loaded, const char *folder, Error *err)
 {
     char path[1024];
@@ -70,13 +76,13 @@ static bool load_tokenizer(Loaded *loaded, const char *folder, Error *err)
                      loaded->model.config.vocab_size);
 }
 
-bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err)
+bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err)
 {
     *loaded = (Loaded){0};
     LlamaConfig config; // a wrong folder fails before a device is opened
     if (!config_load(&config, folder, err)) return false;
     loaded->gpu = gpu_open(device, err);
-    if (loaded->gpu && llama_load(&loaded->model, loaded->gpu, folder, err) &&
+    if (loaded->gpu && llama_load_as(&loaded->model, loaded->gpu, folder, weights, err) &&
         load_tokenizer(loaded, folder, err))
         return true;
     cli_unload(loaded);

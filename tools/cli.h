@@ -29,6 +29,8 @@ int cli_bad_option(const char *usage, char *const *argv);
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
 // A number of bytes, or of decimal MB or GB, such as 500MB; 1 and more.
 bool cli_bytes(const char *text, uint64_t *out);
+// The type that --quant names, "q8_0" or "q4_0", or false.
+bool cli_quant(const char *text, Dtype *out);
 
 // A model that is being used: folder, device, weights, tokenizer.
 typedef struct {
@@ -37,7 +39,8 @@ typedef struct {
     Tokenizer *tokenizer;
 } Loaded;
 
-bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err);
+// The weights are held as `weights` says: see llama_load_as.
+bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err);
 void cli_unload(Loaded *loaded);
 
 // Depths from "2,3,5", "exits" (those the model was trained with, else the last block) or "all"

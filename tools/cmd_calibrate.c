@@ -297,7 +297,8 @@ int cmd_calibrate(int argc, char **argv)
     Error err;
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
-    if (!cli_load(&loaded, options.folder, options.device, &err)) return cli_fail(&err);
+    if (!cli_load(&loaded, options.folder, options.device, LLAMA_STORED, &err))
+        return cli_fail(&err);
     Calibration calibration = {.options = &options, .loaded = &loaded};
     bool ok = choose_depths(&calibration, &err) && run(&calibration, &err);
     observations_free(&calibration.seen);

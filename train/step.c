@@ -162,6 +162,7 @@ static bool make_lists(Step *s, Error *err)
 
 Step *step_open_with(Llama *model, const StepOptions *options, Error *err)
 {
+    if (options->backward && !llama_expect_f32(model, "training", err)) return NULL;
     Step *s = calloc(1, sizeof *s);
     if (!s) {
         error_set(err, "out of memory");

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Shares of tokens that the full depth has right and an exit may get wrong, of those that leave
-// there.
-static const double HARMS[EXIT_CURVE] = {0,    0.002, 0.005, 0.01, 0.02, 0.04,
-                                         0.07, 0.1,   0.15,  0.2,  0.3,  0.5};
+// Shares of all tokens that the full depth has right and the exits together may get wrong.
+static const double HARMS[EXIT_CURVE] = {0.002, 0.005, 0.01, 0.015, 0.02, 0.03,
+                                         0.05,  0.07,  0.1,  0.15,  0.2,  0.3};
 
 enum { LEAST = 16, SUBSETS = 256 };
 
@@ -67,15 +66,18 @@ static int by_confidence(const void *a, const void *b)
     return (x < y) - (x > y); // the surest first
 }
 
-// The lowest threshold at which those that leave lose no more than `harm` of their number.
-static double lowest_threshold(Leaving *list, size_t count, double harm)
+// The lowest threshold at which those that leave lose no more than `most` tokens. Of the many
+// thresholds that are tried some look good by chance, so one standard deviation of the tokens that
+// change is taken on top.
+static double lowest_threshold(Leaving *list, size_t count, double most)
 {
-    double lost = 0, threshold = NEVER;
+    double lost = 0, changed = 0, threshold = NEVER;
     qsort(list, count, sizeof *list, by_confidence);
     for (size_t i = 0; i < count; i++) {
         lost += list[i].lost;
+        changed += abs(list[i].lost);
         bool last_of_value = i + 1 == count || list[i + 1].confidence < list[i].confidence;
-        if (last_of_value && lost <= harm * (double)(i + 1)) threshold = list[i].confidence;
+        if (last_of_value && lost + sqrt(changed) <= most) threshold = list[i].confidence;
     }
     return threshold;
 }
@@ -84,6 +86,9 @@ static double lowest_threshold(Leaving *list, size_t count, double harm)
 static void choose_thresholds(double *thresholds, const Observations *o, const bool *used,
                               double harm, Leaving *list, uint32_t *left_at)
 {
+    uint32_t exits = 0;
+    for (uint32_t e = 0; e < o->exits; e++) exits += used[e];
+    double most = harm * (double)(o->count / 2) / (exits ? exits : 1);
     for (size_t p = 0; p < o->count; p += 2) left_at[p] = o->exits;
     for (uint32_t e = 0; e < o->exits; e++) {
         size_t n = 0;
@@ -94,7 +99,7 @@ static void choose_thresholds(double *thresholds, const Observations *o, const b
             if (left_at[p] == o->exits)
                 list[n++] = (Leaving){o->confidences[p * o->exits + e], right[o->exits] - right[e]};
         }
-        thresholds[e] = lowest_threshold(list, n, harm);
+        thresholds[e] = lowest_threshold(list, n, most);
         for (size_t p = 0; p < o->count; p += 2)
             if (left_at[p] == o->exits && o->confidences[p * o->exits + e] >= thresholds[e])
                 left_at[p] = e;
@@ -179,14 +184,14 @@ static void draft_rates(double *made, double *accepted, const Observations *o, u
     *accepted = n ? (double)good / (double)n : 0;
 }
 
-// Tokens per second over the full depth's; see drafting.c for the same sum.
+// Tokens per second over the full depth's; drafting.c has the same sum.
 static double draft_speed(const Observations *o, const StepCosts *costs, uint32_t e,
                           uint32_t window, double made, double accepted)
 {
     double share = 1 - (double)o->depths[e] / o->depths[o->exits];
     double tokens = 1, seconds = costs->rows[window + 1] * share;
-    for (uint32_t i = 0; i < window; i++) {
-        tokens += pow(made * accepted, i + 1);
+    for (uint32_t i = 0; i <= window; i++) { // the last draft passes its blocks with the check
+        if (i) tokens += pow(made * accepted, i);
         seconds += pow(made, i) * costs->token[e];
     }
     return tokens / seconds * costs->token[o->exits];

@@ -6,7 +6,7 @@
 
 // A choice of thresholds and what comes of it at positions that were not used to choose it.
 typedef struct {
-    double harm;          // the share of right tokens that each exit was allowed to lose
+    double harm;          // the share of tokens that the exits together were allowed to lose
     DepthPolicy policy;   // exits that pay, of all
     double accuracy;      // share of true tokens
     double full_accuracy; // of the full depth, at the same positions

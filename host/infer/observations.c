@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PIECE = 64, REPEATS = 9 };
+enum { PIECE = 64, REPEATS = 15 };
 
 void observations_begin(Observations *o, const uint32_t *depths, uint32_t count,
                         Confidence confidence)
@@ -134,36 +134,47 @@ static int by_value(const void *a, const void *b)
 
 // A measurement: so many new rows through depths[0 .. count - 1], one after the other.
 typedef struct {
-    Engine *engine;
-    Sequence *sequence;
-    uint32_t rows;
     const uint32_t *depths;
-    uint32_t count;
-    float *logits; // (DRAFT_WINDOW + 1, V)
+    uint32_t count, rows;
+    double *out; // the median goes there
+    double seconds[REPEATS];
 } Timed;
 
-static bool time_once(double *seconds, const Timed *t, Error *err)
+typedef struct {
+    Engine *engine;
+    Sequence *sequence;
+    float *logits; // (DRAFT_WINDOW + 1, V)
+    Timed list[CONFIG_MAX_EXITS + DRAFT_WINDOW + 3];
+    uint32_t count;
+} Stopwatch;
+
+static bool time_once(double *seconds, const Stopwatch *w, const Timed *t, Error *err)
 {
-    uint32_t before = t->sequence->count, tokens[DRAFT_WINDOW + 1] = {0};
+    uint32_t before = w->sequence->count, tokens[DRAFT_WINDOW + 1] = {0};
     double began = now();
-    bool ok = sequence_append(t->sequence, tokens, t->rows, err);
+    bool ok = sequence_append(w->sequence, tokens, t->rows, err);
     for (uint32_t i = 0; ok && i < t->count; i++) {
-        const Advance all = {t->sequence, t->sequence->count, t->rows, t->logits};
-        ok = engine_advance(t->engine, &all, 1, t->depths[i], err);
+        const Advance all = {w->sequence, w->sequence->count, t->rows, w->logits};
+        ok = engine_advance(w->engine, &all, 1, t->depths[i], err);
     }
     *seconds = now() - began;
-    sequence_truncate(t->sequence, before);
+    sequence_truncate(w->sequence, before);
     return ok;
 }
 
-// The median; the first repeat, which may record and compile, does not count.
-static bool time_median(double *seconds, const Timed *t, Error *err)
+// The medians. All take turns, so that what else the machine does meets all alike; the first turn,
+// which may record and compile, does not count.
+static bool time_all(Stopwatch *w, Error *err)
 {
-    double all[REPEATS];
-    for (int i = -1; i < REPEATS; i++)
-        if (!time_once(&all[i < 0 ? 0 : i], t, err)) return false;
-    qsort(all, REPEATS, sizeof *all, by_value);
-    *seconds = all[REPEATS / 2];
+    for (int turn = -1; turn < REPEATS; turn++)
+        for (uint32_t i = 0; i < w->count; i++)
+            if (!time_once(&w->list[i].seconds[turn < 0 ? 0 : turn], w, &w->list[i], err))
+                return false;
+    for (uint32_t i = 0; i < w->count; i++) {
+        Timed *t = &w->list[i];
+        qsort(t->seconds, REPEATS, sizeof *t->seconds, by_value);
+        *t->out = t->seconds[REPEATS / 2];
+    }
     return true;
 }
 
@@ -177,40 +188,44 @@ static bool fill(Engine *engine, Sequence *sequence, uint32_t count, uint32_t de
     return engine_advance(engine, &all, 1, depth, err);
 }
 
-static bool measure(StepCosts *costs, const Observations *o, Timed *t, Error *err)
+static void list_measurements(Stopwatch *w, StepCosts *costs, const Observations *o)
 {
     const uint32_t *full = &o->depths[o->exits];
-    for (uint32_t e = 0; e <= o->exits; e++) {
-        t->depths = &o->depths[e];
-        if (!time_median(&costs->token[e], t, err)) return false;
-    }
-    if (o->exits) {
-        t->depths = o->depths;
-        t->count = o->exits + 1;
-        if (!time_median(&costs->check, t, err)) return false;
-        costs->check = (costs->check - costs->token[o->exits]) / o->exits;
-        if (costs->check < 0) costs->check = 0;
-    }
-    t->depths = full;
-    t->count = 1;
-    for (t->rows = 1; t->rows <= DRAFT_WINDOW + 1; t->rows++)
-        if (!time_median(&costs->rows[t->rows], t, err)) return false;
-    return true;
+    for (uint32_t e = 0; e <= o->exits; e++)
+        w->list[w->count++] = (Timed){&o->depths[e], 1, 1, &costs->token[e]};
+    w->list[w->count++] = (Timed){o->depths, o->exits + 1, 1, &costs->check};
+    for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++)
+        w->list[w->count++] = (Timed){full, 1, rows, &costs->rows[rows]};
+}
+
+// What noise must not say: that deeper, or more rows, take less.
+static void straighten(StepCosts *costs, const Observations *o)
+{
+    double full = costs->token[o->exits];
+    for (uint32_t e = 1; e <= o->exits; e++)
+        if (costs->token[e] < costs->token[e - 1]) costs->token[e] = costs->token[e - 1];
+    for (uint32_t rows = 2; rows <= DRAFT_WINDOW + 1; rows++)
+        if (costs->rows[rows] < costs->rows[rows - 1]) costs->rows[rows] = costs->rows[rows - 1];
+    costs->check = o->exits && costs->check > full ? (costs->check - full) / o->exits : 0;
 }
 
 bool step_costs_measure(StepCosts *costs, const Observations *o, Engine *engine, Sequence *sequence,
                         uint32_t context, Error *err)
 {
     uint32_t vocab = engine_model(engine)->config.vocab_size, room = sequence->context;
-    Timed timed = {.engine = engine, .sequence = sequence, .rows = 1, .count = 1};
+    Stopwatch *w = calloc(1, sizeof *w);
     *costs = (StepCosts){0};
-    if (room <= DRAFT_WINDOW + 1)
-        return error_set(err, "a context of %u tokens is too short to measure", room);
-    if (context > room - DRAFT_WINDOW - 1) context = room - DRAFT_WINDOW - 1;
-    timed.logits = malloc((DRAFT_WINDOW + 1) * (size_t)vocab * sizeof *timed.logits);
-    bool ok = (timed.logits || error_set(err, "out of memory")) &&
-              fill(engine, sequence, context, o->depths[o->exits], err) &&
-              measure(costs, o, &timed, err);
-    free(timed.logits);
+    if (!w) return error_set(err, "out of memory");
+    *w = (Stopwatch){.engine = engine, .sequence = sequence};
+    w->logits = malloc((DRAFT_WINDOW + 1) * (size_t)vocab * sizeof *w->logits);
+    bool ok = w->logits || error_set(err, "out of memory");
+    if (ok && room <= DRAFT_WINDOW + 1)
+        ok = error_set(err, "a context of %u tokens is too short to measure", room);
+    if (ok && context > room - DRAFT_WINDOW - 1) context = room - DRAFT_WINDOW - 1;
+    list_measurements(w, costs, o);
+    ok = ok && fill(engine, sequence, context, o->depths[o->exits], err) && time_all(w, err);
+    if (ok) straighten(costs, o);
+    free(w->logits);
+    free(w);
     return ok;
 }

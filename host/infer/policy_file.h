@@ -1,4 +1,5 @@
-// The depth policies that `strata calibrate` found for a model, in its folder as strata_policy.json:
+// The depth policies that `strata calibrate` found for a model, in its folder as
+// strata_policy.json:
 //
 //   {"default": "exits", "confidence": "probability",
 //    "exits": [{"depth": 2, "threshold": 0.93}, ...],

@@ -160,13 +160,6 @@ static void add_bias(Tape *tape, Tensor y, Tensor bias, Rows r)
     if (bias.span) op_bias(tape, y, bias, r);
 }
 
-// The gradients of w and bias: dw += dy^T x, dbias += the sum of dy.
-static void project_back(Tape *tape, Tensor dw, Tensor dbias, Tensor dy, Tensor x, Rows r)
-{
-    op_matmul_back_w(tape, dw, dy, x, r);
-    if (dbias.span) op_bias_back(tape, dbias, dy, r);
-}
-
 // Each head of q and k by itself, before its turn.
 static void norm_heads(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                        const BlockActivations *a, Rows r, const BlockStorage *storage)
@@ -177,23 +170,9 @@ static void norm_heads(Tape *tape, const LlamaConfig *config, const BlockWeights
     op_rmsnorm(tape, a->k, a->k_raw, w->k_norm, (float)config->norm_epsilon, r);
 }
 
-static void attend_to_cache(Tape *tape, const LlamaConfig *config, const BlockActivations *a,
-                            const BlockRows *rows, const BlockCache *cache)
+static void project_qkv(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                        const BlockActivations *a, Rows r, const BlockStorage *storage)
 {
-    op_scatter(tape, cache->k, a->k, cache->slots, false, rows->rows);
-    op_scatter(tape, cache->v, a->v, cache->slots, false, rows->rows);
-    op_attention_paged(tape, a->attended, a->q, cache->k, cache->v, rows->row_table, cache->pages,
-                       block_heads(config), rows->rows);
-}
-
-// The residual stream between attention and MLP. What is rounded is q and k behind their turn.
-static void attention_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
-                              const BlockActivations *a, Tensor x, const BlockRows *rows,
-                              const BlockCache *cache, const BlockStorage *storage)
-{
-    Rows r = rows->rows;
-    op_rmsnorm(tape, a->normed, x, w->attn_norm, (float)config->norm_epsilon, r);
-    keep(tape, storage, storage->kept.normed, a->normed, r);
     Tensor q = config->qk_norm ? a->q_raw : a->q, k = config->qk_norm ? a->k_raw : a->k;
     op_matmul(tape, q, a->normed, w->q, r);
     op_matmul(tape, k, a->normed, w->k, r);
@@ -202,16 +181,40 @@ static void attention_forward(Tape *tape, const LlamaConfig *config, const Block
     add_bias(tape, k, w->k_bias, r);
     add_bias(tape, a->v, w->v_bias, r);
     if (config->qk_norm) norm_heads(tape, config, w, a, r, storage);
+}
+
+static void project_gate_up(Tape *tape, const BlockWeights *w, const BlockActivations *a, Rows r)
+{
+    op_matmul(tape, a->gate, a->mlp_normed, w->gate, r);
+    op_matmul(tape, a->up, a->mlp_normed, w->up, r);
+    add_bias(tape, a->gate, w->gate_bias, r);
+    add_bias(tape, a->up, w->up_bias, r);
+}
+
+// The gradients of w and bias: dw += dy^T x, dbias += the sum of dy.
+static void project_back(Tape *tape, Tensor dw, Tensor dbias, Tensor dy, Tensor x, Rows r)
+{
+    op_matmul_back_w(tape, dw, dy, x, r);
+    if (dbias.span) op_bias_back(tape, dbias, dy, r);
+}
+
+// The residual stream between attention and MLP. What is rounded is q and k behind their turn.
+static void attention_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                              const BlockActivations *a, Tensor x, const BlockRows *rows,
+                              const BlockStorage *storage)
+{
+    Rows r = rows->rows;
+    op_rmsnorm(tape, a->normed, x, w->attn_norm, (float)config->norm_epsilon, r);
+    keep(tape, storage, storage->kept.normed, a->normed, r);
+    project_qkv(tape, config, w, a, r, storage);
     op_rope(tape, a->q, rows->row_table, rows->turns, r);
     op_rope(tape, a->k, rows->row_table, rows->turns, r);
     keep(tape, storage, storage->kept.q, a->q, r);
     keep(tape, storage, storage->kept.k, a->k, r);
     keep(tape, storage, storage->kept.v, a->v, r);
-    if (cache)
-        attend_to_cache(tape, config, a, rows, cache);
-    else
-        op_attention(tape, a->attended, storage->kept.stats.span ? storage->kept.stats : a->stats,
-                     a->q, a->k, a->v, rows->row_table, block_heads(config), r);
+    Tensor stats = storage->kept.stats.span ? storage->kept.stats : a->stats;
+    op_attention(tape, a->attended, stats, a->q, a->k, a->v, rows->row_table, block_heads(config),
+                 r);
     keep(tape, storage, storage->kept.attended, a->attended, r);
     op_matmul(tape, a->branch, a->attended, w->o, r);
     add_bias(tape, a->branch, w->o_bias, r);
@@ -221,17 +224,14 @@ static void attention_forward(Tape *tape, const LlamaConfig *config, const Block
 
 void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                    const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
-                   const BlockCache *cache, const BlockStorage *storage)
+                   const BlockStorage *storage)
 {
     Rows r = rows->rows;
     if (!storage) storage = &IN_F32;
-    attention_forward(tape, config, w, a, x, rows, cache, storage);
+    attention_forward(tape, config, w, a, x, rows, storage);
     op_rmsnorm(tape, a->mlp_normed, a->middle, w->mlp_norm, (float)config->norm_epsilon, r);
     keep(tape, storage, storage->kept.mlp_normed, a->mlp_normed, r);
-    op_matmul(tape, a->gate, a->mlp_normed, w->gate, r);
-    op_matmul(tape, a->up, a->mlp_normed, w->up, r);
-    add_bias(tape, a->gate, w->gate_bias, r);
-    add_bias(tape, a->up, w->up_bias, r);
+    project_gate_up(tape, w, a, r);
     keep(tape, storage, storage->kept.gate, a->gate, r);
     keep(tape, storage, storage->kept.up, a->up, r);
     op_swiglu(tape, a->h, a->gate, a->up, r);
@@ -239,6 +239,32 @@ void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
     op_matmul(tape, a->branch, a->h, w->down, r);
     add_bias(tape, a->branch, w->down_bias, r);
     op_add(tape, out, a->middle, a->branch, r);
+}
+
+// stream += x w^T + bias.
+static void add_branch(Tape *tape, Tensor stream, Tensor x, Tensor w, Tensor bias, Rows r)
+{
+    op_matmul_add(tape, stream, x, w, r);
+    add_bias(tape, stream, bias, r);
+}
+
+void block_cached(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                  const BlockActivations *a, Tensor stream, const BlockRows *rows,
+                  const BlockCache *cache)
+{
+    Rows r = rows->rows;
+    Heads heads = block_heads(config);
+    op_rmsnorm(tape, a->normed, stream, w->attn_norm, (float)config->norm_epsilon, r);
+    project_qkv(tape, config, w, a, r, &IN_F32);
+    op_rope_cache(tape, a->q, cache->k, cache->v, a->k, a->v, cache->slots, rows->row_table,
+                  rows->turns, heads, r);
+    op_attention_paged(tape, a->attended, a->q, cache->k, cache->v, rows->row_table, cache->pages,
+                       heads, r);
+    add_branch(tape, stream, a->attended, w->o, w->o_bias, r);
+    op_rmsnorm(tape, a->mlp_normed, stream, w->mlp_norm, (float)config->norm_epsilon, r);
+    project_gate_up(tape, w, a, r);
+    op_swiglu(tape, a->h, a->gate, a->up, r);
+    add_branch(tape, stream, a->h, w->down, w->down_bias, r);
 }
 
 static void mlp_back(Tape *tape, const LlamaConfig *config, const BlockWeights *w, BlockWeights *dw,

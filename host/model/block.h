@@ -70,11 +70,16 @@ void block_gradients_free(BlockGradients *g, Gpu *gpu);
 // f_j = config_rope_frequency; computed in double. (context, S)
 Tensor rope_turns_make(Gpu *gpu, const LlamaConfig *config, uint32_t context, Error *err);
 
-// out (R, D) = block(x (R, D)). With a cache, keys and values go there and attention reads there;
-// cache NULL: rows attend to rows. storage NULL: activations are f32.
+// out (R, D) = block(x (R, D)); rows attend to rows. storage NULL: activations are f32.
 void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                    const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
-                   const BlockCache *cache, const BlockStorage *storage);
+                   const BlockStorage *storage);
+
+// The same for inference, in place: stream (R, D) = block(stream). Keys and values go into the
+// cache, and attention reads there. Nothing is kept for backward.
+void block_cached(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                  const BlockActivations *a, Tensor stream, const BlockRows *rows,
+                  const BlockCache *cache);
 
 // dx (R, D) comes as the gradient of out and leaves as the gradient of x, in place: the residual
 // stream's gradient passes a block and each branch adds to it. dw gets += .

@@ -177,34 +177,50 @@ Tensor llama_exit_head(const Llama *llama, uint32_t depth)
 
 Dtype llama_dtype(const LlamaParameter *p, Dtype dtype)
 {
-    bool packs = p->rows && p->rows % 4 == 0 && p->cols % 4 == 0;
+    bool packs = p->rows && (dtype_blocked(dtype) ? p->cols % dtype_block(dtype) == 0
+                                                  : p->rows % 4 == 0 && p->cols % 4 == 0);
     if (dtype == DTYPE_U8 && (uint64_t)p->rows * p->cols < QUANT_LEAST) packs = false;
     return packs ? dtype : DTYPE_F32;
 }
 
-static bool make_parameters(Llama *llama, size_t first, Dtype dtype, Error *err)
+// Each as its own of dtypes or, where that is NULL, all as `dtype`.
+static bool make_parameters(Llama *llama, size_t first, const Dtype *dtypes, Dtype dtype,
+                            Error *err)
 {
     for (size_t i = first; i < llama_parameter_count(&llama->config); i++) {
         LlamaParameter p = llama_parameter(llama, i);
-        *p.tensor = tensor_make_as(llama->gpu, MEMORY_DEVICE, llama_dtype(&p, dtype),
-                                   p.rows ? p.rows : 1, p.cols, err);
+        Dtype stored = llama_dtype(&p, dtypes ? dtypes[i] : dtype);
+        *p.tensor =
+            tensor_make_as(llama->gpu, MEMORY_DEVICE, stored, p.rows ? p.rows : 1, p.cols, err);
         if (!p.tensor->span) return false;
     }
+    return true;
+}
+
+static bool make(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first,
+                 const Dtype *dtypes, Dtype dtype, Error *err)
+{
+    *llama = (Llama){.gpu = gpu, .config = *config};
+    llama->blocks = calloc(config->blocks, sizeof *llama->blocks);
+    if (!llama->blocks) return error_set(err, "out of memory");
+    if (!make_parameters(llama, first, dtypes, dtype, err)) {
+        llama_free(llama);
+        return false;
+    }
+    if (config->tied) llama->head = llama->embed;
     return true;
 }
 
 bool llama_make_as(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first, Dtype dtype,
                    Error *err)
 {
-    *llama = (Llama){.gpu = gpu, .config = *config};
-    llama->blocks = calloc(config->blocks, sizeof *llama->blocks);
-    if (!llama->blocks) return error_set(err, "out of memory");
-    if (!make_parameters(llama, first, dtype, err)) {
-        llama_free(llama);
-        return false;
-    }
-    if (config->tied) llama->head = llama->embed;
-    return true;
+    return make(llama, gpu, config, first, NULL, dtype, err);
+}
+
+bool llama_make_each(Llama *llama, Gpu *gpu, const LlamaConfig *config, const Dtype *dtypes,
+                     Error *err)
+{
+    return make(llama, gpu, config, 0, dtypes, DTYPE_F32, err);
 }
 
 bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err)
@@ -260,7 +276,7 @@ bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNo
     c->exit_norm = norm;
     c->separate_heads = separate_heads;
     float *values = parameter_buffer(c, err);
-    bool ok = values && make_parameters(llama, llama_shared_count(c), DTYPE_F32, err);
+    bool ok = values && make_parameters(llama, llama_shared_count(c), NULL, DTYPE_F32, err);
     for (uint32_t e = 0; ok && e < early_exits(c); e++) {
         ExitWeights *w = &llama->exits[e];
         ok = (!w->norm.span || copy_parameter(llama, llama->norm, w->norm, values, err)) &&
@@ -287,7 +303,7 @@ static bool read_parameters(Llama *llama, const WeightFiles *weights, Error *err
     for (size_t i = 0; ok && i < llama_parameter_count(&llama->config); i++) {
         LlamaParameter p = llama_parameter(llama, i);
         ok = weight_files_read(weights, p.name, p.rows ? p.rows : 1, p.cols, values, err) &&
-             tensor_upload(llama->gpu, *p.tensor, values, err);
+             llama_upload(llama->gpu, &p, values, err);
     }
     free(values);
     return ok;
@@ -307,7 +323,35 @@ static bool extract(LlamaConfig *config, uint32_t blocks, const char *folder, Er
     return true;
 }
 
-bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err)
+// What the file holds the parameter as, where that is f16 or bf16.
+static Dtype stored_dtype(const WeightFiles *weights, const LlamaParameter *p)
+{
+    Error ignored; // reading names what is missing
+    const Safetensors *file = weight_files_file(weights, p->name, &ignored);
+    const SafetensorsEntry *entry = file ? safetensors_find(file, p->name) : NULL;
+    if (entry && !strcmp(entry->dtype, dtype_name(DTYPE_F16))) return DTYPE_F16;
+    return entry && !strcmp(entry->dtype, dtype_name(DTYPE_BF16)) ? DTYPE_BF16 : DTYPE_F32;
+}
+
+static bool make_stored(Llama *llama, Gpu *gpu, const LlamaConfig *config,
+                        const WeightFiles *weights, Error *err)
+{
+    BlockWeights *blocks = calloc(config->blocks, sizeof *blocks);
+    Dtype *dtypes = calloc(llama_parameter_count(config), sizeof *dtypes);
+    Llama shape = {.config = *config, .blocks = blocks};
+    bool ok = (blocks && dtypes) || error_set(err, "out of memory");
+    for (size_t i = 0; ok && i < llama_parameter_count(config); i++) {
+        LlamaParameter p = llama_parameter(&shape, i);
+        dtypes[i] = stored_dtype(weights, &p);
+    }
+    ok = ok && llama_make_each(llama, gpu, config, dtypes, err);
+    free(dtypes);
+    free(blocks);
+    return ok;
+}
+
+static bool load(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Dtype dtype,
+                 Error *err)
 {
     *llama = (Llama){0};
     LlamaConfig config;
@@ -315,15 +359,27 @@ bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t block
     if (!config_load(&config, folder, err) || !extract(&config, blocks, folder, err) ||
         !weight_files_open(&weights, folder, err))
         return false;
-    bool ok = llama_make(llama, gpu, &config, err) && read_parameters(llama, &weights, err);
+    bool ok = (dtype == LLAMA_STORED ? make_stored(llama, gpu, &config, &weights, err)
+                                     : llama_make_as(llama, gpu, &config, 0, dtype, err)) &&
+              read_parameters(llama, &weights, err);
     weight_files_close(&weights);
     if (!ok) llama_free(llama);
     return ok;
 }
 
+bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err)
+{
+    return load(llama, gpu, folder, blocks, DTYPE_F32, err);
+}
+
 bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err)
 {
-    return llama_load_first(llama, gpu, folder, UINT32_MAX, err);
+    return load(llama, gpu, folder, UINT32_MAX, DTYPE_F32, err);
+}
+
+bool llama_load_as(Llama *llama, Gpu *gpu, const char *folder, Dtype dtype, Error *err)
+{
+    return load(llama, gpu, folder, UINT32_MAX, dtype, err);
 }
 
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err)
@@ -385,7 +441,8 @@ static bool save_weights(Llama *llama, const char *path, Error *err)
 bool llama_save(Llama *llama, const char *folder, Error *err)
 {
     char path[1024];
-    return path_join(path, sizeof path, folder, "model.safetensors", err) &&
+    return llama_expect_f32(llama, "saving", err) &&
+           path_join(path, sizeof path, folder, "model.safetensors", err) &&
            config_save(&llama->config, folder, err) &&
            hf_folder_write_extras(folder, &llama->config, err) && save_weights(llama, path, err);
 }

@@ -67,9 +67,19 @@ bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err);
 // says.
 bool llama_make_as(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first, Dtype dtype,
                    Error *err);
+// The same of all, each with its own of dtypes (llama_parameter_count), stored as llama_dtype says.
+bool llama_make_each(Llama *llama, Gpu *gpu, const LlamaConfig *config, const Dtype *dtypes,
+                     Error *err);
 // What a parameter is stored as where `dtype` is asked for: that, for matrices whose rows and cols
-// are multiples of 4 (and, in 8 bits, that have QUANT_LEAST values); else f32.
+// are multiples of 4 (and, in 8 bits, that have QUANT_LEAST values), or, of quantised types, whose
+// cols are whole blocks; else f32.
 Dtype llama_dtype(const LlamaParameter *parameter, Dtype dtype);
+// Writes values (rows, cols) to the parameter's tensor, in what that is stored as: f32, 16 bits to
+// the nearest, ties to even, Q8_0 or Q4_0 (base/quant.h). False and the parameter's name where a
+// value does not fit. Files' own blocks go through tensor_upload_blocks.
+bool llama_upload(Gpu *gpu, const LlamaParameter *parameter, const float *values, Error *err);
+// False and a message where a parameter is stored as anything else: "WHAT needs F32 weights ...".
+bool llama_expect_f32(const Llama *llama, const char *what, Error *err);
 void llama_free(Llama *llama);
 
 // Gives the exits norms and heads of their own as config.exit_norm and config.separate_heads say,
@@ -82,12 +92,16 @@ void llama_share_exits(Llama *llama);
 
 // Reads a Hugging Face folder (config.json and the weights: weight_files.h).
 bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err);
+// The same with parameters stored as llama_dtype says, for use without training: rounded, or with
+// LLAMA_STORED in the very values: f16 and bf16 stay what they are in the file.
+#define LLAMA_STORED DTYPE_COUNT
+bool llama_load_as(Llama *llama, Gpu *gpu, const char *folder, Dtype dtype, Error *err);
 // The first `blocks` (>= 1) of its blocks as a model of its own, without exits.
 bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err);
 // Normal weights with deviation 0.02 (Hugging Face's initializer_range), norms 1, biases 0.
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err);
-// Writes model.safetensors, config.json and the small files beside it into folder, which must
-// exist; each is written beside and renamed, the weights last. No tokenizer.
+// Writes f32 weights as model.safetensors, config.json and the small files beside it into folder,
+// which must exist; each is written beside and renamed, the weights last. No tokenizer.
 bool llama_save(Llama *llama, const char *folder, Error *err);
 
 #endif

@@ -20,7 +20,7 @@ static void record_lookup(Tape *tape, Kernel kernel, Slice slice, Rows rows, con
 {
     const EmbedArgs args = {launch_rows(rows), slice.whole.cols, slice.first, slice.tensor.rows};
     Dispatch dispatch = launch_elements(tape, kernel, slice.whole.cols, rows);
-    dispatch.constants[CONSTANT_BF16] = slice.whole.dtype == DTYPE_BF16;
+    dispatch.constants[CONSTANT_STORAGE] = launch_storage(slice.whole);
     launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 
@@ -28,6 +28,8 @@ void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows)
 {
     assert(y.cols == table.cols);
     Kernel kernel = launch_width(WIDTHS(embed), y.cols);
+    if (launch_half(table)) kernel = K_embed_half;
+    if (dtype_blocked(table.dtype)) kernel = K_embed_blocks;
     FOR_SLICES(slice, tape, table)
     record_lookup(tape, kernel, slice, rows,
                   (Tensor[]){counts_tensor(rows.counts), tokens, slice.tensor, y}, 4);
@@ -96,7 +98,7 @@ static void record_halves(Tape *tape, Kernel kernel, Dtype dtype, uint32_t cols,
     const ElementArgs args = {launch_rows(rows), cols};
     Dispatch dispatch = launch_elements(tape, kernel, cols, rows);
     assert(cols % 4 == 0);
-    dispatch.constants[CONSTANT_BF16] = dtype == DTYPE_BF16;
+    dispatch.constants[CONSTANT_STORAGE] = dtype == DTYPE_BF16;
     launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 
@@ -127,6 +129,21 @@ static void turn(Tape *tape, Tensor x, Tensor row_table, Tensor turns, float sig
 void op_rope(Tape *tape, Tensor x, Tensor row_table, Tensor turns, Rows rows)
 {
     turn(tape, x, row_table, turns, 1.0f, rows);
+}
+
+void op_rope_cache(Tape *tape, Tensor q, Tensor cache_k, Tensor cache_v, Tensor k, Tensor v,
+                   Tensor slots, Tensor row_table, Tensor turns, Heads heads, Rows rows)
+{
+    const RopeCacheArgs args = {launch_rows(rows), heads.heads, heads.kv_heads};
+    Kernel kernel = launch_width(WIDTHS(rope_cache), heads.size / 2);
+    uint32_t pairs = (heads.heads + 2 * heads.kv_heads) * (heads.size / 2);
+    Dispatch dispatch = launch_elements(tape, kernel, pairs, rows);
+    assert(turns.cols == heads.size && q.cols == heads.heads * heads.size);
+    dispatch.constants[2] = heads.size;
+    launch_record(
+        tape, dispatch, &args, sizeof args,
+        (Tensor[]){counts_tensor(rows.counts), row_table, turns, slots, q, k, v, cache_k, cache_v},
+        9);
 }
 
 void op_rope_back(Tape *tape, Tensor dx, Tensor row_table, Tensor turns, Rows rows)

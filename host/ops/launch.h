@@ -46,8 +46,10 @@ void launch_record(Tape *tape, Dispatch dispatch, const void *args, uint32_t arg
 bool launch_shuffles(Tape *tape);
 bool launch_prefers_shuffles(Tape *tape);
 
-// What kernels for f32 and for 16 bits a value know: 1 where those are bf16 (shaders/half.glsl).
-enum { CONSTANT_BF16 = 5 };
+// What kernels for values of 16 bits and for quantised ones know of them: 1 for bf16
+// (shaders/half.glsl), FORMAT_Q8_0 ... (shaders/blocks.glsl); 0 for f32.
+enum { CONSTANT_STORAGE = 5 };
+uint32_t launch_storage(Tensor tensor);
 bool launch_half(Tensor tensor); // f16 or bf16
 
 // Matrix kernels: the variant and the tile for a product of `rows` rows. `vectors` says that all
