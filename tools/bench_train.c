@@ -95,7 +95,7 @@ static bool bench_steps(Loaded *loaded, const Dataset *set, const Options *o, co
 
 static bool bench_decoding(Loaded *loaded, const uint32_t *exits, uint32_t exit_count, Error *err)
 {
-    uint32_t prompt = tokenizer_bos(loaded->tokenizer);
+    uint32_t bos = tokenizer_bos(loaded->tokenizer), prompt = bos == TOKEN_NONE ? 0 : bos;
     Session *session = session_open(&loaded->model, 0, err);
     bool ok = session != NULL;
     for (uint32_t e = 0; ok && e < exit_count; e++) {

@@ -14,10 +14,12 @@ int cmd_train(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
+int cmd_chat(int argc, char **argv);
 int cmd_calibrate(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 
 // Prints "strata: message" on standard error; returns the status for it.
 int cli_fail(const Error *err);
@@ -32,14 +34,18 @@ bool cli_bytes(const char *text, uint64_t *out);
 // The type that --quant names, "q8_0" or "q4_0", or false.
 bool cli_quant(const char *text, Dtype *out);
 
-// A model that is being used: folder, device, weights, tokenizer.
+// The tokenizer of a model's folder or GGUF file, or of a tokenizer.json or tokenizer.model named
+// itself.
+Tokenizer *cli_load_tokenizer(const char *path, Error *err);
+
+// A model that is being used: folder or GGUF file, device, weights, tokenizer.
 typedef struct {
     Gpu *gpu;
     Llama model;
     Tokenizer *tokenizer;
 } Loaded;
 
-// The weights are held as `weights` says: see llama_load_as.
+// The weights are held as `weights` says: see LoadOptions. Shows its progress on standard error.
 bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err);
 void cli_unload(Loaded *loaded);
 

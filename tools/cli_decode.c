@@ -101,6 +101,27 @@ bool decode_option(DecodeOptions *o, int option, const char *value, bool *known,
     }
 }
 
+int decode_option_named(const char *name)
+{
+    static const struct option options[] = {DECODE_OPTIONS};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const char *a = name, *b = options[i].name;
+        while (*a && (*a == *b || (*a == '_' && *b == '-'))) a++, b++;
+        if (!*a && !*b) return options[i].val;
+    }
+    return 0;
+}
+
+bool decode_replace(DecodeOptions *o, int option, const char *value, Error *err)
+{
+    bool known;
+    if (option == OPTION_DEPTH || option == OPTION_EXIT || option == OPTION_EXITS ||
+        option == OPTION_DRAFT)
+        o->exit = o->exits = o->draft = NULL;
+    if (option == OPTION_STOP) o->stop_count = 0;
+    return decode_option(o, option, value, &known, err);
+}
+
 bool decode_check(const DecodeOptions *o, Error *err)
 {
     int policies = (o->exit != NULL) + (o->exits != NULL) + (o->draft != NULL);

@@ -68,6 +68,11 @@ enum {
 // Takes one of these options with its value. False and a message where the value is wrong. An
 // option that is none of these is not touched: *known is false then.
 bool decode_option(DecodeOptions *options, int option, const char *value, bool *known, Error *err);
+// The option of that long name, also with "_" for "-"; 0: none.
+int decode_option_named(const char *name);
+// Takes a value in place of what was there before: an option that stands for a policy replaces the
+// policy, a stop text all stop texts. value must outlive the options.
+bool decode_replace(DecodeOptions *options, int option, const char *value, Error *err);
 // Sampling values that do not belong together, or two policies at once.
 bool decode_check(const DecodeOptions *options, Error *err);
 // Reads the policies that `strata calibrate` left in the model's folder, where there are some.

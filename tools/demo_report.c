@@ -56,7 +56,7 @@ static bool generate_all(Loaded *loaded, const AlpacaRecord *record, Report *rep
     TokenList prompt = {0};
     char *text = alpaca_prompt(record->instruction, record->input);
     Session *session = session_open(&loaded->model, 0, err);
-    bool ok = session && text && token_list_push(&prompt, tokenizer_bos(loaded->tokenizer)) &&
+    bool ok = session && text && tokenizer_begin(loaded->tokenizer, &prompt) &&
               tokenizer_encode(loaded->tokenizer, text, strlen(text), &prompt, err);
     for (uint32_t i = 0; ok && i < report->count; i++) {
         report->answers[i] =

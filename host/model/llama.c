@@ -1,7 +1,6 @@
 // A LLaMA's parameters on the GPU: see llama.h.
 #include "model/llama.h"
 #include "base/random.h"
-#include "model/weight_files.h"
 #include "model/hf_folder.h"
 #include "model/safetensors.h"
 
@@ -294,92 +293,6 @@ void llama_share_exits(Llama *llama)
     }
     llama->config.exit_norm = EXIT_NORM_SHARED;
     llama->config.separate_heads = false;
-}
-
-static bool read_parameters(Llama *llama, const WeightFiles *weights, Error *err)
-{
-    float *values = parameter_buffer(&llama->config, err);
-    bool ok = values != NULL;
-    for (size_t i = 0; ok && i < llama_parameter_count(&llama->config); i++) {
-        LlamaParameter p = llama_parameter(llama, i);
-        ok = weight_files_read(weights, p.name, p.rows ? p.rows : 1, p.cols, values, err) &&
-             llama_upload(llama->gpu, &p, values, err);
-    }
-    free(values);
-    return ok;
-}
-
-// Cuts the config down to its first blocks; UINT32_MAX: leaves it whole.
-static bool extract(LlamaConfig *config, uint32_t blocks, const char *folder, Error *err)
-{
-    if (blocks == UINT32_MAX) return true;
-    if (blocks > config->blocks)
-        return error_set(err, "%s: depth %u, but the model has %u blocks", folder, (unsigned)blocks,
-                         (unsigned)config->blocks);
-    bool tied = config->tied;
-    config_first_blocks(config, blocks);
-    config->tied = tied; // the model's own norm and head, whatever the exit there had
-    config->exit_count = 0;
-    return true;
-}
-
-// What the file holds the parameter as, where that is f16 or bf16.
-static Dtype stored_dtype(const WeightFiles *weights, const LlamaParameter *p)
-{
-    Error ignored; // reading names what is missing
-    const Safetensors *file = weight_files_file(weights, p->name, &ignored);
-    const SafetensorsEntry *entry = file ? safetensors_find(file, p->name) : NULL;
-    if (entry && !strcmp(entry->dtype, dtype_name(DTYPE_F16))) return DTYPE_F16;
-    return entry && !strcmp(entry->dtype, dtype_name(DTYPE_BF16)) ? DTYPE_BF16 : DTYPE_F32;
-}
-
-static bool make_stored(Llama *llama, Gpu *gpu, const LlamaConfig *config,
-                        const WeightFiles *weights, Error *err)
-{
-    BlockWeights *blocks = calloc(config->blocks, sizeof *blocks);
-    Dtype *dtypes = calloc(llama_parameter_count(config), sizeof *dtypes);
-    Llama shape = {.config = *config, .blocks = blocks};
-    bool ok = (blocks && dtypes) || error_set(err, "out of memory");
-    for (size_t i = 0; ok && i < llama_parameter_count(config); i++) {
-        LlamaParameter p = llama_parameter(&shape, i);
-        dtypes[i] = stored_dtype(weights, &p);
-    }
-    ok = ok && llama_make_each(llama, gpu, config, dtypes, err);
-    free(dtypes);
-    free(blocks);
-    return ok;
-}
-
-static bool load(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Dtype dtype,
-                 Error *err)
-{
-    *llama = (Llama){0};
-    LlamaConfig config;
-    WeightFiles weights;
-    if (!config_load(&config, folder, err) || !extract(&config, blocks, folder, err) ||
-        !weight_files_open(&weights, folder, err))
-        return false;
-    bool ok = (dtype == LLAMA_STORED ? make_stored(llama, gpu, &config, &weights, err)
-                                     : llama_make_as(llama, gpu, &config, 0, dtype, err)) &&
-              read_parameters(llama, &weights, err);
-    weight_files_close(&weights);
-    if (!ok) llama_free(llama);
-    return ok;
-}
-
-bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err)
-{
-    return load(llama, gpu, folder, blocks, DTYPE_F32, err);
-}
-
-bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err)
-{
-    return load(llama, gpu, folder, UINT32_MAX, DTYPE_F32, err);
-}
-
-bool llama_load_as(Llama *llama, Gpu *gpu, const char *folder, Dtype dtype, Error *err)
-{
-    return load(llama, gpu, folder, UINT32_MAX, dtype, err);
 }
 
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err)

@@ -90,14 +90,27 @@ bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNo
 // Takes them away again: every exit shares the model's norm and head.
 void llama_share_exits(Llama *llama);
 
-// Reads a Hugging Face folder (config.json and the weights: weight_files.h).
-bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err);
-// The same with parameters stored as llama_dtype says, for use without training: rounded, or with
-// LLAMA_STORED in the very values: f16 and bf16 stay what they are in the file.
+// How a model is loaded.
+typedef struct {
+    // What parameters are stored as, as llama_dtype says: rounded; or LLAMA_STORED: in the very
+    // values, what is f16, bf16 or quantised in the file as that where the device can have it so.
+    // Only F32 can be trained.
+    Dtype dtype;
+    // Called as it goes on, or NULL: bytes of the files that are on the device, and bytes in all.
+    void (*progress)(void *user, uint64_t done, uint64_t all);
+    void *user;
+} LoadOptions;
 #define LLAMA_STORED DTYPE_COUNT
-bool llama_load_as(Llama *llama, Gpu *gpu, const char *folder, Dtype dtype, Error *err);
+
+// Reads a model: a Hugging Face folder (config.json and the weights) or a GGUF file (gguf_model.h).
+// Tensors go from the mapped files to the device a few megabytes at a time.
+bool llama_load_with(Llama *llama, Gpu *gpu, const char *path, const LoadOptions *options,
+                     Error *err);
+// The same in F32, and in that dtype.
+bool llama_load(Llama *llama, Gpu *gpu, const char *path, Error *err);
+bool llama_load_as(Llama *llama, Gpu *gpu, const char *path, Dtype dtype, Error *err);
 // The first `blocks` (>= 1) of its blocks as a model of its own, without exits.
-bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err);
+bool llama_load_first(Llama *llama, Gpu *gpu, const char *path, uint32_t blocks, Error *err);
 // Normal weights with deviation 0.02 (Hugging Face's initializer_range), norms 1, biases 0.
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err);
 // Writes f32 weights as model.safetensors, config.json and the small files beside it into folder,
