@@ -119,7 +119,8 @@ static void put_general(const Plan *plan, GgufWriter *w)
     put_word(w, "general.architecture", plan->arch);
     put_word(w, "general.name", slash ? slash + 1 : name);
     gguf_put_u32(w, "general.file_type", file_type(plan));
-    if (dtype_blocked(plan->dtype)) gguf_put_u32(w, "general.quantization_version", 2);
+    bool blocks = plan->dtype != DTYPE_COUNT && dtype_blocked(plan->dtype);
+    if (blocks) gguf_put_u32(w, "general.quantization_version", 2);
 }
 
 static void put_sizes(const Plan *plan, GgufWriter *w)
