@@ -127,7 +127,7 @@ static void refuses(void **state)
     assert_cli_fails(CLI("convert", "a", "b", "c", "--type", "f16"), 2, "stays f32");
     assert_cli_fails(CLI("convert", g, f), 1, "not empty");
     assert_cli_fails(CLI("convert", o, "x.gguf"), 1, "config.json");
-    assert_cli_fails(CLI("export", g, "--depth", "2", o), 1, "model.gguf");
+    assert_cli_fails(CLI("export", g, "--depth", "2", o), 1, "model.gguf: a depth of a GGUF file");
     TestPath text = test_write_text(&own_folder, "x.gguf", "GGUF, but not really");
     assert_cli_fails(CLI("convert", text.text, o), 1, "x.gguf: GGUF version");
     assert_cli_fails(CLI("generate", text.text, "--prompt", "a"), 1, "x.gguf: GGUF version");
