@@ -32,11 +32,12 @@ ARGS_END(ElementArgs, 4);
 ARGS_BEGIN(RmsnormArgs)
 {
     RowArgs rows;
-    uint cols;
+    uint cols;  // of what is normed by itself
+    uint parts; // of a row
     float epsilon;
     uint accumulate; // backward: dx += instead of dx =
 }
-ARGS_END(RmsnormArgs, 6);
+ARGS_END(RmsnormArgs, 7);
 
 // y (rows, n), x (rows, k), w (n, k); see matmul.comp, matmul_dx.comp, matmul_dw.comp. Where w is a
 // slice of a larger matrix, y and dy are columns of a wider one.

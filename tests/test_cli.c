@@ -59,7 +59,7 @@ static double number(const cJSON *object, const char *key)
 
 // ---- help and usage ----------------------------------------------------------------------------
 
-static const char *const COMMANDS[] = {"train", "eval", "generate", "devices", "convert", "export"};
+static const char *const COMMANDS[] = {"train", "eval", "generate", "bench", "devices", "convert", "export"};
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void helps(void **state)

@@ -230,7 +230,7 @@ static const char *const BAD[][3] = {
     {"hidden_act", "\"gelu\"", "key 'hidden_act' is 'gelu', expected 'silu'"},
     {"hidden_act", "3", "key 'hidden_act' must be a string"},
     {"model_type", "\"gemma\"",
-     "key 'model_type' is 'gemma', expected 'llama', 'mistral' or 'qwen2'"},
+     "key 'model_type' is 'gemma', expected 'llama', 'mistral', 'qwen2' or 'qwen3'"},
     {"model_type", NULL, "key 'model_type' is missing"},
     {"attention_bias", "1", "key 'attention_bias' must be true or false"},
     {"mlp_bias", "\"yes\"", "key 'mlp_bias' must be true or false"},

@@ -67,7 +67,11 @@ static void kinds_and_their_defaults(void **state)
     assert_true(config_ends(&mistral, 2) && !config_ends(&mistral, 1));
     assert_int_equal(qwen.bos, CONFIG_NO_TOKEN);
     assert_int_equal(qwen.eos_count, 0);
-    // 64 x 64 + 2 (32 x 64) and so on in each of 5 blocks; biases of 64 + 32 + 32.
+    LlamaConfig next = loaded("qwen3", "\"architectures\":[\"Qwen3ForCausalLM\"],\"head_dim\":8");
+    assert_int_equal(next.kind, KIND_QWEN3);
+    assert_true(next.qk_norm && !next.qkv_bias && !next.o_bias && !qwen.qk_norm);
+    assert_int_equal(next.window, 0);
+    assert_int_equal(config_parameters(&next) - config_parameters(&llama), 5 * (8 + 8));
     assert_int_equal(config_parameters(&qwen) - config_parameters(&llama), 5 * (64 + 32 + 32));
 }
 
@@ -242,7 +246,8 @@ static void refuses_bad_generation_configs(void **state)
 // ---- what is refused ---------------------------------------------------------------------------
 
 static const char *const BAD[][3] = {
-    {"mixtral", "", "key 'model_type' is 'mixtral', expected 'llama', 'mistral' or 'qwen2'"},
+    {"mixtral", "",
+     "key 'model_type' is 'mixtral', expected 'llama', 'mistral', 'qwen2' or 'qwen3'"},
     {"qwen2_moe", "", "key 'model_type' is 'qwen2_moe'"},
     {"mistral", "\"architectures\":[\"LlamaForCausalLM\"]",
      "key 'architectures' is [\"LlamaForCausalLM\"], which is not supported; expected "
@@ -251,6 +256,9 @@ static const char *const BAD[][3] = {
     {"mistral", "\"attention_bias\":true",
      "key 'attention_bias' is true, which a mistral does not"},
     {"qwen2", "\"mlp_bias\":true", "key 'mlp_bias' is true, which a qwen2 does not have"},
+    {"qwen3", "", "key 'head_dim' is missing"},
+    {"qwen3", "\"head_dim\":8,\"mlp_bias\":true", "key 'mlp_bias' is true, which a qwen3"},
+    {"qwen3_moe", "", "key 'model_type' is 'qwen3_moe'"},
     {"mistral", "\"sliding_window\":0", "key 'sliding_window' is 0, expected 1 to 16777216"},
     {"mistral", "\"sliding_window\":-1", "key 'sliding_window' is -1"},
     {"mistral", "\"sliding_window\":\"4096\"", "key 'sliding_window' must be a whole number"},
@@ -360,6 +368,8 @@ static void round_trips(void **state)
     check_round_trip("mistral", "\"sliding_window\":16,\"head_dim\":32");
     check_round_trip("mistral", "\"sliding_window\":null");
     check_round_trip("qwen2", "\"tie_word_embeddings\":true,\"eos_token_id\":7");
+    check_round_trip("qwen3", "\"head_dim\":32,\"attention_bias\":true");
+    check_round_trip("qwen3", "\"head_dim\":32,\"eos_token_id\":[7,9]");
     check_round_trip("qwen2", "\"use_sliding_window\":true,\"max_window_layers\":0");
 }
 

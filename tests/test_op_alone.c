@@ -280,7 +280,14 @@ static void embeddings_of_every_type(void **state)
 
 // ---- attention over a cache --------------------------------------------------------------------
 
-enum { CACHE = 64, CAPACITY = 80, QUERIES = 70 };
+enum { CACHE = 2 * PAGE_POSITIONS, CAPACITY = 5 * PAGE_POSITIONS, QUERIES = 70, LIST = 3 };
+
+// How attention runs, and where keys lie: in a row, or in pages of that list.
+typedef struct {
+    uint32_t size; // of a head
+    const char *variable, *value;
+    const uint32_t *pages; // (2), or NULL
+} CacheWay;
 
 typedef struct {
     Guards guards;
@@ -289,32 +296,55 @@ typedef struct {
     Tape *tape;
 } CacheRun;
 
+static void put_keys(Guard *guard, const double *values, const uint32_t *pages)
+{
+    if (!pages) guard_put_doubles(guard, 0, CACHE, values);
+    for (uint32_t i = 0; pages && i < 2; i++)
+        guard_put_doubles(guard, pages[i] * PAGE_POSITIONS, PAGE_POSITIONS,
+                          values + i * PAGE_POSITIONS * guard->view.cols);
+}
+
+static void record_attention(CacheRun *run, const OpShape *s, const uint32_t *pages, uint32_t rows,
+                             uint32_t most, const Guard *q, const Guard *k, const Guard *v,
+                             const Guard *table)
+{
+    Error err;
+    const Heads heads = {s->heads, s->kv_heads, s->size};
+    const Rows wanted = {run->counts, 0, 0, most};
+    Guard *stats = guards_add(&run->guards, most, 2 * s->heads);
+    Guard *list = guards_add(&run->guards, LIST + 2, 1);
+    if (pages) {
+        memcpy(list->image + list->first + LIST, pages, 2 * sizeof *pages);
+    } else {
+        guard_open(stats, 0, rows);
+    }
+    run->tape = half_begin();
+    if (pages)
+        op_attention_paged(run->tape, run->y->view, q->view, k->view, v->view, table->view,
+                           list->view, heads, wanted);
+    else
+        op_attention(run->tape, run->y->view, stats->view, q->view, k->view, v->view, table->view,
+                     heads, wanted);
+    if (!tape_end(run->tape, &err)) fail_msg("%s", err.text);
+}
+
 // Query rows first .. first + rows - 1 of the problem against all keys of the cache.
-static void cache_run(CacheRun *run, const OpProblem *p, uint32_t first, uint32_t rows,
-                      uint32_t most)
+static void cache_run(CacheRun *run, const OpProblem *p, const uint32_t *pages, uint32_t first,
+                      uint32_t rows, uint32_t most)
 {
     const OpShape *s = &p->shape;
-    Error err;
-    *run = (CacheRun){.guards = {.gpu = device}, .counts = counts_open(device, &err)};
-    assert_non_null(run->counts);
+    *run = (CacheRun){.guards = {.gpu = device}, .counts = half_counts(rows)};
     Guard *q = guards_add(&run->guards, most, s->heads * s->size);
     Guard *k = guards_add(&run->guards, CAPACITY, s->kv_heads * s->size);
     Guard *v = guards_add(&run->guards, CAPACITY, s->kv_heads * s->size);
     Guard *table = guards_add(&run->guards, most, ROW_WORDS);
-    Guard *stats = guards_add(&run->guards, most, 2 * s->heads);
     run->y = guards_add(&run->guards, most, s->heads * s->size);
     guard_put_doubles(q, 0, rows, p->in[0] + first * q->view.cols);
-    guard_put_doubles(k, 0, CACHE, p->in[1]);
-    guard_put_doubles(v, 0, CACHE, p->in[2]);
+    put_keys(k, p->in[1], pages);
+    put_keys(v, p->in[2], pages);
     guard_put(table, 0, rows, p->table + ROW_WORDS * first);
-    guard_open(stats, 0, rows);
     guard_open(run->y, 0, rows);
-    run->tape = tape_begin(device, "cache", &err);
-    assert_non_null(run->tape);
-    op_attention(run->tape, run->y->view, stats->view, q->view, k->view, v->view, table->view,
-                 (Heads){s->heads, s->kv_heads, s->size}, (Rows){run->counts, 0, 0, most});
-    if (!tape_end(run->tape, &err)) fail_msg("%s", err.text);
-    counts_set(run->counts, 0, rows);
+    record_attention(run, s, pages, rows, most, q, k, v, table);
     guards_run(&run->guards, run->tape);
     guards_check(&run->guards, "attention over a cache");
 }
@@ -334,7 +364,8 @@ static void make_cache_problem(OpProblem *p, uint32_t size)
     op_problem_make(p, op, &(OpShape){.rows = QUERIES, .heads = 4, .kv_heads = 2, .size = size}, 9);
     for (uint32_t r = 0; r < QUERIES; r++) {
         uint32_t position = r < 7 ? positions[r] : r * 37 % CACHE;
-        const uint32_t row[ROW_WORDS] = {position, 0, position + 1, 0xdeadbeef};
+        // The last word is where the list of pages begins; without pages nothing reads it.
+        const uint32_t row[ROW_WORDS] = {position, 0, position + 1, LIST};
         memcpy(p->table + ROW_WORDS * r, row, sizeof row);
     }
 }
@@ -352,42 +383,55 @@ static void check_reference(const OpProblem *p, const CacheRun *all)
     free(want);
 }
 
-static void check_cache(uint32_t size, const char *variable, const char *value)
+static void check_some(const OpProblem *p, const CacheRun *all, const uint32_t *pages,
+                       uint32_t first, uint32_t rows, uint32_t most)
 {
+    CacheRun part;
+    cache_run(&part, p, pages, first, rows, most);
+    same_rows(guard_row(all->y, first), guard_row(part.y, 0), rows, all->y->view.cols,
+              pages ? "attention over pages" : "attention");
+    cache_free(&part);
+}
+
+static void check_cache(const CacheWay *way)
+{
+    static const uint32_t elsewhere[] = {0, 4};
     OpProblem p;
-    CacheRun all, part;
-    make_cache_problem(&p, size);
-    if (variable) setenv(variable, value, 1);
-    cache_run(&all, &p, 0, QUERIES, QUERIES + 2);
+    CacheRun all;
+    make_cache_problem(&p, way->size);
+    if (way->variable) setenv(way->variable, way->value, 1);
+    cache_run(&all, &p, way->pages, 0, QUERIES, QUERIES + 2);
     check_reference(&p, &all);
-    for (int i = 0; i < COUNT_COUNT; i++)
-        for (int spare = 0; spare < 2; spare++) {
-            uint32_t rows = COUNTS[i], first = (rows * 29 + 7) % (QUERIES - rows);
-            cache_run(&part, &p, first, rows, spare ? QUERIES : rows);
-            same_rows(guard_row(all.y, first), guard_row(part.y, 0), rows, all.y->view.cols,
-                      "attention");
-            cache_free(&part);
-        }
-    for (uint32_t r = 0; r < QUERIES; r++) {
-        cache_run(&part, &p, r, 1, 1);
-        same_rows(guard_row(all.y, r), guard_row(part.y, 0), 1, all.y->view.cols, "attention");
-        cache_free(&part);
+    for (int i = 0; i < COUNT_COUNT; i++) {
+        uint32_t rows = COUNTS[i], first = (rows * 29 + 7) % (QUERIES - rows);
+        check_some(&p, &all, way->pages, first, rows, rows);
+        check_some(&p, &all, way->pages, first, rows, QUERIES);
     }
+    for (uint32_t r = 0; r < QUERIES; r++) check_some(&p, &all, way->pages, r, 1, 1);
+    // Nor does it depend on where pages lie.
+    if (way->pages) check_some(&p, &all, elsewhere, 0, QUERIES, QUERIES);
     cache_free(&all);
-    if (variable) unsetenv(variable);
+    if (way->variable) unsetenv(way->variable);
     op_problem_free(&p);
 }
 
 static void attention_reads_a_cache(void **state)
 {
     (void)state;
-    check_cache(12, NULL, NULL);
-    check_cache(6, NULL, NULL); // no whole vectors
-    check_cache(64, NULL, NULL);
-    check_cache(12, "STRATA_VARIANT", "any");
-    check_cache(12, "STRATA_LANES", "1");
-    check_cache(12, "STRATA_LANES", "4");
-    check_cache(12, "STRATA_LANES", "32");
+    static const uint32_t pages[] = {3, 1};
+    static const CacheWay ways[] = {{.size = 12},
+                                    {.size = 6}, // no whole vectors
+                                    {.size = 64},
+                                    {12, "STRATA_VARIANT", "any", NULL},
+                                    {12, "STRATA_LANES", "1", NULL},
+                                    {12, "STRATA_LANES", "4", NULL},
+                                    {12, "STRATA_LANES", "32", NULL}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        CacheWay way = ways[i];
+        check_cache(&way);
+        way.pages = pages;
+        check_cache(&way);
+    }
 }
 
 // ---- scatter -----------------------------------------------------------------------------------

@@ -118,17 +118,23 @@ static void check_product(const Product *p, Dtype dtype)
     const Rows rows = {counts, HALF_SLOT, 0, p->rows};
     uint32_t k = p->supers * (dtype_block(dtype) == 32 ? 96 : 256);
     Twins w = make_twins(&guards, dtype, p->n, k, p->extreme);
-    Guard *x = guards_add(&guards, p->rows, k), *y[2];
+    Guard *x = guards_add(&guards, p->rows, k), *y[2], *sum[2];
     half_random(x, 2);
     for (int i = 0; i < 2; i++) {
         y[i] = guards_add(&guards, p->rows, p->n);
         guard_open(y[i], 0, p->rows);
+        sum[i] = guards_add(&guards, p->rows, p->n);
+        half_random(sum[i], 4);
+        guard_open(sum[i], 0, p->rows);
     }
     Tape *tape = half_begin();
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         op_matmul(tape, y[i]->view, x->view, i ? w.floats->view : w.w, rows);
+        op_matmul_add(tape, sum[i]->view, x->view, i ? w.floats->view : w.w, rows);
+    }
     half_finish(&guards, tape, "product");
     assert_memory_equal(half_bytes(y[0], true), half_bytes(y[1], true), 4 * p->rows * p->n);
+    assert_memory_equal(half_bytes(sum[0], true), half_bytes(sum[1], true), 4 * p->rows * p->n);
     check_reference(p, &w, x, y[0], k);
     free(w.file);
     counts_close(counts);

@@ -116,7 +116,7 @@ static void choices_hold_what_was_planned(void **state)
     check_shape(&(PlanShape){&own, exits, 3, 1500, 0, .exits_alone = true});
 }
 
-// Every projection with a bias.
+// Every projection with a bias; heads with norms.
 static void biases_hold_what_was_planned(void **state)
 {
     (void)state;
@@ -126,6 +126,10 @@ static void biases_hold_what_was_planned(void **state)
     biases.qkv_bias = biases.o_bias = biases.mlp_bias = true;
     check_shape(&(PlanShape){&biases, exits, 3, 1500, 0});
     check_shape(&(PlanShape){&biases, exits, 3, 1500, 0, .storage = types});
+    LlamaConfig norms = GROUPED;
+    norms.qk_norm = true;
+    check_shape(&(PlanShape){&norms, exits, 3, 1500, 0});
+    check_shape(&(PlanShape){&norms, exits, 3, 1500, 0, .storage = types});
 }
 
 // Each role in a type of its own; 3001 rows of the vocabulary do not pack, 3000 do.

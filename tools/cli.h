@@ -9,6 +9,7 @@
 #include <getopt.h>
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_SLOWER = 3 }; // bench: slower than the run it was compared with
 
 // Each takes its arguments with argv[0] the subcommand's name, and returns an exit status.
 int cmd_train(int argc, char **argv);
@@ -17,6 +18,7 @@ int cmd_eval(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
 int cmd_chat(int argc, char **argv);
 int cmd_calibrate(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);

@@ -19,6 +19,8 @@ typedef struct {
     Tensor normed;      // (R, D) attention's input
     Tensor q;           // (R, A * S) turned
     Tensor k, v;        // (R, G * S) k turned
+    Tensor q_raw;       // (R, A * S) before its norm; NULL spans where q and k are not normed
+    Tensor k_raw;       // (R, G * S)
     Tensor attended;    // (R, A * S)
     Tensor stats;       // (R, 2 * A)
     Tensor middle;      // (R, D) the residual stream between attention and MLP
@@ -41,7 +43,7 @@ typedef struct {
     Tensor normed;      // (R, D)
     Tensor attended, q; // (R, A * S)
     Tensor k, v;        // (R, G * S)
-    Tensor inverse;     // (R, 1)
+    Tensor inverse;     // (R, 1); (R, A) where q and k are normed
 } BlockGradients;
 
 // Keys and values of all positions of all sequences at one block, in pages: op_attention_paged. The

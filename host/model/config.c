@@ -15,11 +15,15 @@ const ConfigSize config_sizes[CONFIG_SIZES] = {
     {"max_position_embeddings", offsetof(LlamaConfig, context), 1, 1 << 24, true},
 };
 
-const char *const config_types[MODEL_KINDS + 1] = {
-    [KIND_LLAMA] = "llama", [KIND_MISTRAL] = "mistral", [KIND_QWEN2] = "qwen2", NULL};
+const char *const config_types[MODEL_KINDS + 1] = {[KIND_LLAMA] = "llama",
+                                                   [KIND_MISTRAL] = "mistral",
+                                                   [KIND_QWEN2] = "qwen2",
+                                                   [KIND_QWEN3] = "qwen3",
+                                                   NULL};
 const char *const config_architectures[MODEL_KINDS] = {[KIND_LLAMA] = "LlamaForCausalLM",
                                                        [KIND_MISTRAL] = "MistralForCausalLM",
-                                                       [KIND_QWEN2] = "Qwen2ForCausalLM"};
+                                                       [KIND_QWEN2] = "Qwen2ForCausalLM",
+                                                       [KIND_QWEN3] = "Qwen3ForCausalLM"};
 const char *const config_exit_norms[4] = {[EXIT_NORM_SHARED] = "shared",
                                           [EXIT_NORM_PER_EXIT] = "per_exit",
                                           [EXIT_NORM_NONE] = "none",
@@ -92,14 +96,18 @@ static bool check_tokens(const LlamaConfig *config, const char *source, Error *e
 // What the kind's files cannot say cannot be written.
 static bool check_switches(const LlamaConfig *config, const char *source, Error *err)
 {
-    bool llama = config->kind == KIND_LLAMA, qwen = config->kind == KIND_QWEN2;
+    bool llama = config->kind == KIND_LLAMA, qwen2 = config->kind == KIND_QWEN2;
+    bool says = llama || config->kind == KIND_QWEN3; // attention_bias
     if ((unsigned)config->kind >= MODEL_KINDS)
         return error_set(err, "%s: model kind %u, expected less than %d", source,
                          (unsigned)config->kind, MODEL_KINDS);
-    if (llama ? config->qkv_bias != config->o_bias
-              : config->qkv_bias != qwen || config->o_bias || config->mlp_bias)
+    if ((says ? config->qkv_bias != config->o_bias : config->qkv_bias != qwen2 || config->o_bias) ||
+        (config->mlp_bias && !llama))
         return error_set(err, "%s: biases that a %s does not have", source,
                          config_types[config->kind]);
+    if (config->qk_norm != (config->kind == KIND_QWEN3))
+        return error_set(err, "%s: norms of q and k, which %s", source,
+                         config->qk_norm ? "only a qwen3 has" : "a qwen3 has");
     if (config->window > (llama ? 0 : WINDOW_HIGH))
         return error_set(err, "%s: sliding_window is %" PRIu32 ", expected %d or less", source,
                          config->window, llama ? 0 : WINDOW_HIGH);
@@ -130,6 +138,7 @@ uint64_t config_parameters(const LlamaConfig *config)
         2 * width * queries + 2 * width * keys + 3 * width * config->hidden + 2 * width;
     if (config->qkv_bias) block += queries + 2 * keys;
     if (config->o_bias) block += width;
+    if (config->qk_norm) block += 2 * (uint64_t)config->head_size;
     if (config->mlp_bias) block += 2 * (uint64_t)config->hidden + width;
     uint64_t embedding = config->vocab_size * width;
     uint64_t exits = 0; // with modules of their own

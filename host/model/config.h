@@ -18,7 +18,7 @@ enum {
 
 // Whose file it is. All are one block with different switches; the kind says what an absent key
 // means and what is written back.
-typedef enum { KIND_LLAMA, KIND_MISTRAL, KIND_QWEN2, MODEL_KINDS } ModelKind;
+typedef enum { KIND_LLAMA, KIND_MISTRAL, KIND_QWEN2, KIND_QWEN3, MODEL_KINDS } ModelKind;
 
 // How RoPE's frequencies are changed for contexts longer than those of the first training; see
 // config_rope_frequency.
@@ -51,6 +51,7 @@ typedef struct {
     double rope_theta;
     RopeScaling rope;                 // rope_scaling
     bool qkv_bias, o_bias;            // attention_bias; Qwen2 has the first without saying so
+    bool qk_norm;                     // q and k are normed head by head; Qwen3 is so
     bool mlp_bias;                    // gate, up and down have biases
     uint32_t window;                  // keys that a row sees, its own the last; 0: all up to there
     bool tied;                        // tie_word_embeddings: the head is the embedding
@@ -63,7 +64,8 @@ typedef struct {
     bool separate_heads; // "strata_exit_head": each exit before the last block has its own head
 } LlamaConfig;
 
-// Reads FOLDER/config.json, Hugging Face's format, of model_type llama, mistral or qwen2. Every
+// Reads FOLDER/config.json, Hugging Face's format, of model_type llama, mistral, qwen2 or qwen3.
+// Every
 // value is checked; whatever the file asks for that strata does not do (another model_type or
 // hidden_act, rope_scaling of another kind, quantization_config, a window in some blocks only ...)
 // is refused by the key's name. RoPE may stand in rope_theta and rope_scaling or in rope_parameters

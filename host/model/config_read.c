@@ -90,20 +90,29 @@ static bool read_kind(LlamaConfig *config, const cJSON *object, const char *sour
     return config_refuse(names, "", expected, source, err);
 }
 
-// Of the kinds only LLaMA's files say which biases there are. That attention_bias is not looked at
-// for the others is no reason to guess what a file means that sets it.
+static bool is_qwen(const LlamaConfig *config)
+{
+    return config->kind == KIND_QWEN2 || config->kind == KIND_QWEN3;
+}
+
+// LLaMA's files say which biases there are, Qwen3's of attention. That attention_bias is not looked
+// at for the others is no reason to guess what a file means that sets it.
 static bool read_biases(LlamaConfig *config, const cJSON *object, const char *source, Error *err)
 {
-    bool attention, mlp;
+    bool attention, mlp, attention_refused;
     if (!json_bool_or(&attention, object, "attention_bias", false, source, err) ||
         !json_bool_or(&mlp, object, "mlp_bias", false, source, err))
         return false;
-    if (config->kind != KIND_LLAMA && (attention || mlp))
+    bool may_attend = config->kind == KIND_LLAMA || config->kind == KIND_QWEN3;
+    attention_refused = attention && !may_attend;
+    if (attention_refused || (mlp && config->kind != KIND_LLAMA))
         return error_set(err, "%s: key '%s' is true, which a %s does not have", source,
-                         attention ? "attention_bias" : "mlp_bias", config_types[config->kind]);
+                         attention_refused ? "attention_bias" : "mlp_bias",
+                         config_types[config->kind]);
     config->qkv_bias = attention || config->kind == KIND_QWEN2;
     config->o_bias = attention;
     config->mlp_bias = mlp;
+    config->qk_norm = config->kind == KIND_QWEN3;
     return true;
 }
 
@@ -126,7 +135,7 @@ static int sliding_blocks(const LlamaConfig *config, const cJSON *types, const c
     return -1;
 }
 
-// Qwen2 slides in the blocks from max_window_layers on, if at all. 1, 0 and -1 as above.
+// Qwen slides in the blocks from max_window_layers on, if at all. 1, 0 and -1 as above.
 static int qwen_slides(const LlamaConfig *config, const cJSON *object, const char *source,
                        Error *err)
 {
@@ -150,14 +159,14 @@ static bool read_window(LlamaConfig *config, const cJSON *object, const char *so
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "sliding_window");
     const cJSON *types = find(object, "layer_types");
-    int64_t window = config->kind == KIND_QWEN2 ? QWEN_WINDOW : MISTRAL_WINDOW;
+    int64_t window = is_qwen(config) ? QWEN_WINDOW : MISTRAL_WINDOW;
     bool none = item ? cJSON_IsNull(item) || cJSON_IsFalse(item) : config->kind == KIND_LLAMA;
     if (config->kind == KIND_LLAMA && !none)
         return config_refuse(item, "", "null or false", source, err);
     if (!none &&
         !json_int_or(&window, object, "sliding_window", window, 1, WINDOW_HIGH, source, err))
         return false;
-    int slides = config->kind == KIND_QWEN2 ? qwen_slides(config, object, source, err) : !none;
+    int slides = is_qwen(config) ? qwen_slides(config, object, source, err) : !none;
     if (slides >= 0 && types) slides = sliding_blocks(config, types, source, err);
     if (slides < 0) return false;
     if (slides && none)
@@ -184,6 +193,8 @@ static bool read_sizes(LlamaConfig *config, const cJSON *object, const char *sou
         return error_set(err, "%s: key 'num_key_value_heads' is missing", source);
     if (!config->kv_heads) config->kv_heads = config->heads;
     if (config->head_size) return true;
+    if (config->kind == KIND_QWEN3) // whose default is a number of its own, too
+        return error_set(err, "%s: key 'head_dim' is missing", source);
     if (config->width % config->heads)
         return error_set(err,
                          "%s: hidden_size %" PRIu32 " is not a multiple of num_attention_heads "
@@ -193,13 +204,13 @@ static bool read_sizes(LlamaConfig *config, const cJSON *object, const char *sou
     return true;
 }
 
-// An absent id is LLaMA's (Qwen2 names its own or has none), null is none.
+// An absent id is LLaMA's (Qwen names its own or has none), null is none.
 static bool read_bos(LlamaConfig *config, const cJSON *object, const char *source, Error *err)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "bos_token_id");
     int64_t bos;
     config->bos = CONFIG_NO_TOKEN;
-    if (item ? cJSON_IsNull(item) : config->kind == KIND_QWEN2) return true;
+    if (item ? cJSON_IsNull(item) : is_qwen(config)) return true;
     if (!json_int_or(&bos, object, "bos_token_id", DEFAULT_BOS, 0, (int64_t)config->vocab_size - 1,
                      source, err))
         return false;
@@ -239,8 +250,7 @@ static bool read_tokens(LlamaConfig *config, const cJSON *object, const char *so
 {
     if (!read_bos(config, object, source, err) || !read_eos(config, object, source, err))
         return false;
-    if (cJSON_GetObjectItemCaseSensitive(object, "eos_token_id") || config->kind == KIND_QWEN2)
-        return true;
+    if (cJSON_GetObjectItemCaseSensitive(object, "eos_token_id") || is_qwen(config)) return true;
     config->eos[0] = DEFAULT_EOS;
     config->eos_count = 1;
     return true;

@@ -91,6 +91,9 @@ static bool add_kind(cJSON *object, const LlamaConfig *config)
                cJSON_AddBoolToObject(object, "mlp_bias", config->mlp_bias) &&
                cJSON_AddNumberToObject(object, "pretraining_tp", 1);
     if (config->kind == KIND_MISTRAL) return add_window(object, config);
+    if (config->kind == KIND_QWEN3 &&
+        !cJSON_AddBoolToObject(object, "attention_bias", config->o_bias))
+        return false;
     return cJSON_AddBoolToObject(object, "use_sliding_window", config->window != 0) &&
            add_window(object, config) &&
            cJSON_AddNumberToObject(object, "max_window_layers",
@@ -100,6 +103,7 @@ static bool add_kind(cJSON *object, const LlamaConfig *config)
 // transformers_version names the first release that knows all these keys.
 static bool fill(cJSON *object, const LlamaConfig *config)
 {
+    const char *release = config->kind == KIND_QWEN3 ? "4.51.0" : "4.43.0";
     bool old = config->kind == KIND_LLAMA && config->rope.kind != ROPE_LLAMA3 && !config->o_bias &&
                !config->mlp_bias;
     cJSON *names = cJSON_AddArrayToObject(object, "architectures");
@@ -115,7 +119,7 @@ static bool fill(cJSON *object, const LlamaConfig *config)
            config_set_real(object, "initializer_range", 0.02) &&
            cJSON_AddTrueToObject(object, "use_cache") &&
            cJSON_AddStringToObject(object, "torch_dtype", "float32") &&
-           cJSON_AddStringToObject(object, "transformers_version", old ? "4.31.0" : "4.43.0") &&
+           cJSON_AddStringToObject(object, "transformers_version", old ? "4.31.0" : release) &&
            set_exits(object, config);
 }
 

@@ -33,35 +33,39 @@ static LlamaParameter vector(Tensor *tensor, uint32_t cols)
 }
 
 // The widths of a block.
-typedef enum { ONE, WIDTH, HIDDEN, QUERIES, KEYS } Side;
+typedef enum { ONE, WIDTH, HIDDEN, QUERIES, KEYS, HEAD } Side;
 
 static uint32_t side(const LlamaConfig *c, Side side)
 {
     const uint32_t sides[] = {[WIDTH] = c->width,
                               [HIDDEN] = c->hidden,
                               [QUERIES] = c->heads * c->head_size,
-                              [KEYS] = c->kv_heads * c->head_size};
+                              [KEYS] = c->kv_heads * c->head_size,
+                              [HEAD] = c->head_size};
     return sides[side];
 }
 
-typedef enum { NO_BIAS, QKV_BIAS, O_BIAS, MLP_BIAS } BiasKind;
+// What the config has or has not.
+typedef enum { ALWAYS, QK_NORM, QKV_BIAS, O_BIAS, MLP_BIAS } PartOf;
 
 // A block's parameters in the order of the files; rows ONE: a vector.
 static const struct {
     const char *name;
     size_t offset; // of a Tensor in BlockWeights
     Side rows, cols;
-    BiasKind bias; // which the config has or has not
+    PartOf of;
 } PARTS[] = {
-    {"input_layernorm.weight", offsetof(BlockWeights, attn_norm), ONE, WIDTH, NO_BIAS},
-    {"self_attn.q_proj.weight", offsetof(BlockWeights, q), QUERIES, WIDTH, NO_BIAS},
-    {"self_attn.k_proj.weight", offsetof(BlockWeights, k), KEYS, WIDTH, NO_BIAS},
-    {"self_attn.v_proj.weight", offsetof(BlockWeights, v), KEYS, WIDTH, NO_BIAS},
-    {"self_attn.o_proj.weight", offsetof(BlockWeights, o), WIDTH, QUERIES, NO_BIAS},
-    {"post_attention_layernorm.weight", offsetof(BlockWeights, mlp_norm), ONE, WIDTH, NO_BIAS},
-    {"mlp.gate_proj.weight", offsetof(BlockWeights, gate), HIDDEN, WIDTH, NO_BIAS},
-    {"mlp.up_proj.weight", offsetof(BlockWeights, up), HIDDEN, WIDTH, NO_BIAS},
-    {"mlp.down_proj.weight", offsetof(BlockWeights, down), WIDTH, HIDDEN, NO_BIAS},
+    {"input_layernorm.weight", offsetof(BlockWeights, attn_norm), ONE, WIDTH, ALWAYS},
+    {"self_attn.q_proj.weight", offsetof(BlockWeights, q), QUERIES, WIDTH, ALWAYS},
+    {"self_attn.k_proj.weight", offsetof(BlockWeights, k), KEYS, WIDTH, ALWAYS},
+    {"self_attn.v_proj.weight", offsetof(BlockWeights, v), KEYS, WIDTH, ALWAYS},
+    {"self_attn.o_proj.weight", offsetof(BlockWeights, o), WIDTH, QUERIES, ALWAYS},
+    {"post_attention_layernorm.weight", offsetof(BlockWeights, mlp_norm), ONE, WIDTH, ALWAYS},
+    {"mlp.gate_proj.weight", offsetof(BlockWeights, gate), HIDDEN, WIDTH, ALWAYS},
+    {"mlp.up_proj.weight", offsetof(BlockWeights, up), HIDDEN, WIDTH, ALWAYS},
+    {"mlp.down_proj.weight", offsetof(BlockWeights, down), WIDTH, HIDDEN, ALWAYS},
+    {"self_attn.q_norm.weight", offsetof(BlockWeights, q_norm), ONE, HEAD, QK_NORM},
+    {"self_attn.k_norm.weight", offsetof(BlockWeights, k_norm), ONE, HEAD, QK_NORM},
     {"self_attn.q_proj.bias", offsetof(BlockWeights, q_bias), ONE, QUERIES, QKV_BIAS},
     {"self_attn.k_proj.bias", offsetof(BlockWeights, k_bias), ONE, KEYS, QKV_BIAS},
     {"self_attn.v_proj.bias", offsetof(BlockWeights, v_bias), ONE, KEYS, QKV_BIAS},
@@ -73,9 +77,12 @@ static const struct {
 
 static bool has_part(const LlamaConfig *c, size_t part)
 {
-    const bool has[] = {
-        [NO_BIAS] = true, [QKV_BIAS] = c->qkv_bias, [O_BIAS] = c->o_bias, [MLP_BIAS] = c->mlp_bias};
-    return has[PARTS[part].bias];
+    const bool has[] = {[ALWAYS] = true,
+                        [QK_NORM] = c->qk_norm,
+                        [QKV_BIAS] = c->qkv_bias,
+                        [O_BIAS] = c->o_bias,
+                        [MLP_BIAS] = c->mlp_bias};
+    return has[PARTS[part].of];
 }
 
 static size_t block_parameters(const LlamaConfig *config)
@@ -95,7 +102,7 @@ static LlamaParameter block_parameter(Llama *llama, size_t block, size_t which)
     LlamaParameter p = PARTS[part].rows == ONE
                            ? vector(tensor, side(c, PARTS[part].cols))
                            : matrix(tensor, side(c, PARTS[part].rows), side(c, PARTS[part].cols));
-    p.bias = PARTS[part].bias != NO_BIAS;
+    p.bias = PARTS[part].of >= QKV_BIAS;
     snprintf(p.name, sizeof p.name, "model.layers.%zu.%s", block, PARTS[part].name);
     return p;
 }

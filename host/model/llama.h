@@ -8,13 +8,14 @@
 
 // Letters as in config.h.
 typedef struct {
-    Tensor attn_norm; // (1, D)
-    Tensor q;         // (A * S, D)
-    Tensor k, v;      // (G * S, D)
-    Tensor o;         // (D, A * S)
-    Tensor mlp_norm;  // (1, D)
-    Tensor gate, up;  // (H, D)
-    Tensor down;      // (D, H)
+    Tensor attn_norm;      // (1, D)
+    Tensor q;              // (A * S, D)
+    Tensor k, v;           // (G * S, D)
+    Tensor o;              // (D, A * S)
+    Tensor mlp_norm;       // (1, D)
+    Tensor gate, up;       // (H, D)
+    Tensor down;           // (D, H)
+    Tensor q_norm, k_norm; // (1, S), NULL spans where q and k are not normed
     // Biases, NULL spans where the config has none.
     Tensor q_bias;             // (1, A * S)
     Tensor k_bias, v_bias;     // (1, G * S)

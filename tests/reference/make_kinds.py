@@ -14,6 +14,7 @@ num_attention_heads 4, num_key_value_heads 2, vocab_size 48, rms_norm_eps 1e-5.
     biases   head_dim 8, biases of all seven projections, rope_theta 10000 scaled linearly by 2.5;
              untied
     mistral  head_dim 8, rope_theta 10000, a window of 5 keys; untied
+    qwen3    head_dim 12, q and k normed head by head before they turn, rope_theta 1e6; tied
 The batch is that of make_gradients.py: sequences of 17, 1 and 23 tokens, exits at depths 1 and 2,
 the loss the mean over exits of the mean cross-entropy over supervised rows.
 
@@ -39,6 +40,7 @@ KINDS = {
     "biases": dict(size=8, theta=1e4, linear=2.5,
                    biased=("q", "k", "v", "o", "gate", "up", "down")),
     "mistral": dict(size=8, theta=1e4, window=5),
+    "qwen3": dict(size=12, theta=1e6, tied=True, normed=True),
 }
 
 
@@ -68,6 +70,8 @@ def random_weights(kind, generator):
                 weights[name + full + ".bias"] = normal(rows, scale=0.3)
         for part in ["input_layernorm", "post_attention_layernorm"]:
             weights[name + part + ".weight"] = normal(WIDTH, scale=0.1, mean=1.0)
+        for part in ["q_norm", "k_norm"] if kind.get("normed") else []:
+            weights[name + f"self_attn.{part}.weight"] = normal(kind["size"], scale=0.3, mean=1.0)
     if not kind.get("tied"):
         weights["lm_head.weight"] = normal(VOCAB, WIDTH, scale=0.3)
     return weights
@@ -107,8 +111,12 @@ def linear(x, weights, name):
 def attention(x, weights, name, kind):
     """x (T, width): one sequence, row after row."""
     count, size = x.shape[0], kind["size"]
-    q = turn(linear(x, weights, name + "q_proj").view(count, HEADS, size), kind)
-    k = turn(linear(x, weights, name + "k_proj").view(count, KV_HEADS, size), kind)
+    q = linear(x, weights, name + "q_proj").view(count, HEADS, size)
+    k = linear(x, weights, name + "k_proj").view(count, KV_HEADS, size)
+    if kind.get("normed"):
+        q = norm(q, weights[name + "q_norm.weight"])
+        k = norm(k, weights[name + "k_norm.weight"])
+    q, k = turn(q, kind), turn(k, kind)
     v = linear(x, weights, name + "v_proj").view(count, KV_HEADS, size)
     rows = []
     for t in range(count):

@@ -115,6 +115,12 @@ static OpSize lookup_size(const OpShape *s, int which)
     return which == Y ? (OpSize){s->rows, s->cols, true} : (OpSize){s->others, s->cols, false};
 }
 
+static OpSize rmsnorm_size(const OpShape *s, int which)
+{
+    uint32_t parts = s->heads ? s->heads : 1;
+    return which == 1 ? (OpSize){1, s->cols / parts, false} : (OpSize){s->rows, s->cols, true};
+}
+
 // in[1]: a row that all rows see
 static OpSize gain_size(const OpShape *s, int which)
 {
@@ -159,7 +165,7 @@ static void embed_extras(OpExtra *extras, const OpProblem *p)
 
 static void rmsnorm_extras(OpExtra *extras, const OpProblem *p)
 {
-    extras[0].size = (OpSize){p->shape.rows, 1, true};
+    extras[0].size = (OpSize){p->shape.rows, p->shape.heads ? p->shape.heads : 1, true};
 }
 
 static void rope_extras(OpExtra *extras, const OpProblem *p)
@@ -347,7 +353,7 @@ const OpCase OP_CASES[] = {
      .kind = OP_REDUCES,
      .inputs = 2,
      .grads = {GRAD_EITHER, GRAD_ADDS},
-     .size = gain_size,
+     .size = rmsnorm_size,
      .extras = rmsnorm_extras,
      .forward = reference_rmsnorm,
      .backward = reference_rmsnorm_back,
@@ -356,7 +362,8 @@ const OpCase OP_CASES[] = {
      .tolerance = 4e-6,
      .relative = 4e-6,
      .shapes = {SHAPE(1, 1), SHAPE(1, 2), SHAPE(3, 5), SHAPE(7, 31), SHAPE(2, 64), SHAPE(65, 33),
-                SHAPE(16, 288), SHAPE(5, 1000)}},
+                SHAPE(16, 288), SHAPE(5, 1000), SHAPE(3, 6, .heads = 2), SHAPE(9, 20, .heads = 4),
+                SHAPE(33, 64, .heads = 8), SHAPE(5, 256, .heads = 2)}},
     {.name = "rope",
      .flags = Y_STARTS_AS_INPUT | D_STARTS_AS_DY,
      .inputs = 1,

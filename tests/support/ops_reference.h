@@ -30,7 +30,7 @@ typedef void OpBackward(double *const *d, const double *dy, const OpProblem *pro
 
 OpForward reference_embed; // in: table (others, cols)
 OpBackward reference_embed_back;
-OpForward reference_rmsnorm; // in: x (rows, cols), gain (cols)
+OpForward reference_rmsnorm; // in: x (rows, cols), gain (cols / parts); heads: parts, if not 0
 OpBackward reference_rmsnorm_back;
 OpForward reference_matmul; // in: x (rows, cols), w (others, cols)
 OpBackward reference_matmul_back;
