@@ -42,3 +42,10 @@ uint together_max(uint value)
         value = max(value, subgroupShuffle(value, gl_SubgroupInvocationID ^ t));
     return value;
 }
+
+float together_max(float value)
+{
+    for (uint t = 1; t < STRIDE; t *= 2)
+        value = max(value, subgroupShuffle(value, gl_SubgroupInvocationID ^ t));
+    return value;
+}

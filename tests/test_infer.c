@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTEXT = 160 }; // of small_config
+enum { CONTEXT = 160 };  // of small_config
+#define NEVER UINT32_MAX // no EOS
 
 // ---- feeding -----------------------------------------------------------------------------------
 
@@ -279,24 +280,12 @@ static void refuses_unknown_tokens(void **state)
 
 // ---- greedy decoding ---------------------------------------------------------------------------
 
-typedef struct {
-    uint32_t ids[CONTEXT + 1];
-    size_t count;
-} Heard;
-
-static void hear(void *user, uint32_t id)
-{
-    Heard *heard = user;
-    heard->ids[heard->count++] = id;
-}
-
 static Generation run_greedy(Session *session, const uint32_t *prompt, uint32_t count,
-                             uint32_t depth, uint32_t most, uint32_t eos, Heard *heard)
+                             uint32_t depth, uint32_t most, uint32_t eos)
 {
     Generation out;
     Error err;
-    if (!generate_greedy(&out, session, prompt, count, depth, most, eos, heard ? hear : NULL, heard,
-                         &err))
+    if (!generate_greedy(&out, session, prompt, count, depth, most, &eos, eos != NEVER, &err))
         fail_msg("%s", err.text);
     return out;
 }
@@ -307,16 +296,13 @@ static void greedy_takes_the_largest(void **state)
     (void)state;
     Llama model = load_model(small_model(&own_folder, "m", 7).text);
     Session *session = open_session(&model, 0);
-    enum { PROMPT = 5, NEW = 20, NEVER = UINT32_MAX };
+    enum { PROMPT = 5, NEW = 20 };
     uint32_t text[PROMPT + NEW], vocab = model.config.vocab_size;
     fill_tokens(text, PROMPT, vocab);
     for (uint32_t depth = 1; depth <= 4; depth++) {
-        Heard heard = {.count = 0};
-        Generation out = run_greedy(session, text, PROMPT, depth, NEW, NEVER, &heard);
+        Generation out = run_greedy(session, text, PROMPT, depth, NEW, NEVER);
         assert_int_equal(out.count, NEW);
-        assert_false(out.ended);
-        assert_int_equal(heard.count, NEW);
-        assert_memory_equal(heard.ids, out.tokens, NEW * sizeof *out.tokens);
+        assert_int_equal(out.end, END_LENGTH);
         assert_true(out.prompt_seconds > 0 && out.seconds > 0);
         assert_true(generation_ms_per_token(&out) == 1e3 * out.seconds / (NEW - 1));
         memcpy(text + PROMPT, out.tokens, NEW * sizeof *text);
@@ -338,18 +324,16 @@ static void greedy_ends_at_eos(void **state)
     Llama model = load_model(small_model(&own_folder, "m", 7).text);
     Session *session = open_session(&model, 0);
     const uint32_t prompt[] = {1, 300, 301, 302, 50};
-    Generation all = run_greedy(session, prompt, 5, 4, 30, UINT32_MAX, NULL);
+    Generation all = run_greedy(session, prompt, 5, 4, 30, NEVER);
     assert_int_equal(all.count, 30);
     for (size_t at = 0; at < all.count; at++) {
         uint32_t eos = all.tokens[at];
         size_t first = 0; // where that token comes for the first time
         while (all.tokens[first] != eos) first++;
         if (first < at) continue;
-        Heard heard = {.count = 0};
-        Generation out = run_greedy(session, prompt, 5, 4, 30, eos, &heard);
-        assert_true(out.ended);
+        Generation out = run_greedy(session, prompt, 5, 4, 30, eos);
+        assert_int_equal(out.end, END_EOS);
         assert_int_equal(out.count, at);
-        assert_int_equal(heard.count, at);
         assert_memory_equal(out.tokens, all.tokens, at * sizeof *out.tokens);
         generation_free(&out);
     }
@@ -366,31 +350,23 @@ static void greedy_ends_at_the_context(void **state)
     uint32_t prompt[13];
     fill_tokens(prompt, 13, model.config.vocab_size);
     // The context holds 12 tokens; the one that follows them is known, too.
-    Generation out = run_greedy(session, prompt, 5, 2, 1000000000, UINT32_MAX, NULL);
+    Generation out = run_greedy(session, prompt, 5, 2, 1000000000, NEVER);
     assert_int_equal(out.count, 8);
-    assert_false(out.ended);
+    assert_int_equal(out.end, END_LENGTH);
     generation_free(&out);
-    out = run_greedy(session, prompt, 12, 2, 5, UINT32_MAX, NULL);
+    out = run_greedy(session, prompt, 12, 2, 5, NEVER);
     assert_int_equal(out.count, 1);
     assert_true(generation_ms_per_token(&out) == 1e3 * out.prompt_seconds);
     generation_free(&out);
     Error err = {""};
-    assert_false(generate_greedy(&out, session, prompt, 13, 2, 5, 2, NULL, NULL, &err));
+    assert_false(generate_greedy(&out, session, prompt, 13, 2, 5, NULL, 0, &err));
     assert_error(err, "prompt: 13 tokens, but the context is 12 tokens");
     assert_null(out.tokens);
-    out = run_greedy(session, prompt, 5, 2, 3, UINT32_MAX, NULL);
+    out = run_greedy(session, prompt, 5, 2, 3, NEVER);
     assert_int_equal(out.count, 3);
     generation_free(&out);
     session_close(session);
     llama_free(&model);
-}
-
-static void argmax_takes_the_first(void **state)
-{
-    (void)state;
-    const float values[] = {-3, 2, 1, 2};
-    assert_int_equal(argmax(values, 4), 1);
-    assert_int_equal(argmax(values, 1), 0);
 }
 
 static void tells_the_story(void **state)
@@ -406,7 +382,7 @@ static void tells_the_story(void **state)
     const char text[] = "Once upon a time";
     assert_true(token_list_push(&prompt, tokenizer_bos(words)));
     assert_true(tokenizer_encode(words, text, strlen(text), &prompt, &err));
-    Generation out = run_greedy(session, prompt.ids, (uint32_t)prompt.count, 5, 60, 2, NULL);
+    Generation out = run_greedy(session, prompt.ids, (uint32_t)prompt.count, 5, 60, 2);
     char *story = tokenizer_decode(words, out.tokens, out.count);
     const char expected[] =
         ", there was a little girl named Lily. She loved to play outside in the park.";
@@ -435,7 +411,6 @@ int main(void)
         TEST(greedy_takes_the_largest),
         TEST(greedy_ends_at_eos),
         TEST(greedy_ends_at_the_context),
-        cmocka_unit_test(argmax_takes_the_first),
         TEST(tells_the_story),
         cmocka_unit_test(no_validation_messages),
     };

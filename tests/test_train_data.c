@@ -169,7 +169,7 @@ static void batches_lie_end_to_end(void **state)
     (void)state;
     Batch batch;
     Error err;
-    assert_true(batch_make(&batch, device, 7, &err));
+    assert_true(batch_make(&batch, device, 7, 0, &err));
     for (int round = 0; round < 2; round++) { // it can be filled again
         batch_begin(&batch);
         assert_true(batch_add(&batch, (const uint32_t[]){7, 5, 7, 9}, 4, 2));
@@ -221,8 +221,8 @@ static void packs_are_sequences(void **state)
     assert_int_equal(pack->sequences, 3);
     Batch whole, parts;
     Error err;
-    assert_true(batch_make(&whole, device, example_rows(pack), &err));
-    assert_true(batch_make(&parts, device, example_rows(pack), &err));
+    assert_true(batch_make(&whole, device, example_rows(pack), 0, &err));
+    assert_true(batch_make(&parts, device, example_rows(pack), 0, &err));
     batch_begin(&whole);
     assert_true(batch_add_example(&whole, &set, pack));
     assert_false(batch_add_example(&whole, &set, pack)); // full
@@ -272,9 +272,10 @@ static void add_record(Figures *f, Session *session, const Dataset *set, const E
     }
     f->tokens += count;
     free(logits);
+    const uint32_t eos = 2;
     Generation out;
-    assert_true(generate_greedy(&out, session, tokens, e->prompt, depth, 100, 2, NULL, NULL, &err));
-    f->exact += !e->truncated && out.ended && out.count == count - 1 &&
+    assert_true(generate_greedy(&out, session, tokens, e->prompt, depth, 100, &eos, 1, &err));
+    f->exact += !e->truncated && out.end == END_EOS && out.count == count - 1 &&
                 !memcmp(out.tokens, targets, out.count * sizeof *targets);
     generation_free(&out);
 }

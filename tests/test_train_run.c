@@ -169,10 +169,11 @@ static double weight_distance(const char *a, const char *b)
 static bool reproduces(Session *session, const Dataset *set, const Example *e, uint32_t depth)
 {
     const uint32_t *tokens = set->tokens + e->first;
+    const uint32_t eos = 2;
     Generation out;
     Error err;
-    assert_true(generate_greedy(&out, session, tokens, e->prompt, depth, 50, 2, NULL, NULL, &err));
-    bool same = out.ended && out.count + 1 == example_supervised(e) &&
+    assert_true(generate_greedy(&out, session, tokens, e->prompt, depth, 50, &eos, 1, &err));
+    bool same = out.end == END_EOS && out.count + 1 == example_supervised(e) &&
                 !memcmp(out.tokens, tokens + e->prompt, out.count * sizeof *tokens);
     generation_free(&out);
     return same;

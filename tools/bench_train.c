@@ -102,8 +102,7 @@ static bool bench_decoding(Loaded *loaded, const uint32_t *exits, uint32_t exit_
         double best = 0.0;
         for (int repeat = 0; ok && repeat < 4; repeat++) { // the first compiles the kernels
             Generation out;
-            ok = generate_greedy(&out, session, &prompt, 1, exits[e], DECODED, UINT32_MAX, NULL,
-                                 NULL, err);
+            ok = generate_greedy(&out, session, &prompt, 1, exits[e], DECODED, NULL, 0, err);
             double speed = ok ? 1e3 / generation_ms_per_token(&out) : 0.0;
             if (ok) generation_free(&out);
             if (speed > best) best = speed;
@@ -158,7 +157,7 @@ int main(int argc, char **argv)
     Error err;
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
-    if (!cli_load(&loaded, options.folder, options.device, &err)) return cli_fail(&err);
+    if (!cli_load(&loaded, options.folder, options.device, DTYPE_F32, &err)) return cli_fail(&err);
     bool ok = run(&options, &loaded, &err);
     cli_unload(&loaded);
     return ok ? EXIT_OK : cli_fail(&err);

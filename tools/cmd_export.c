@@ -1,6 +1,7 @@
 // strata export: the first blocks of a model as a Hugging Face folder of their own.
 #include "cli.h"
 #include "model/export.h"
+#include "model/gguf_model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,24 +29,6 @@ static bool parse_dtype(const char *text, Dtype *out)
     return false;
 }
 
-// A number of bytes, or of decimal MB or GB, such as 500MB.
-static bool parse_size(const char *text, uint64_t *out)
-{
-    char digits[20];
-    size_t length = strspn(text, "0123456789");
-    const char *unit = text + length;
-    uint64_t scale = !*unit                ? 1
-                     : !strcmp(unit, "MB") ? 1000000
-                     : !strcmp(unit, "GB") ? 1000000000
-                                           : 0;
-    if (!scale || length >= sizeof digits) return false;
-    memcpy(digits, text, length);
-    digits[length] = 0;
-    if (!cli_number(digits, 1, UINT64_MAX / scale, out)) return false;
-    *out *= scale;
-    return true;
-}
-
 // -1: go on; else the status to end with.
 static int parse(Options *o, int argc, char **argv)
 {
@@ -65,7 +48,7 @@ static int parse(Options *o, int argc, char **argv)
                 return cli_usage(USAGE, "--dtype '%.40s' is not f32, f16 or bf16", optarg);
             break;
         case 's':
-            if (!parse_size(optarg, &o->export.shard_size))
+            if (!cli_bytes(optarg, &o->export.shard_size))
                 return cli_usage(USAGE, "--max-shard-size '%.40s' is not a size such as 500MB",
                                  optarg);
             break;
@@ -91,7 +74,7 @@ int cmd_export(int argc, char **argv)
     uint64_t depth;
     int status = parse(&o, argc, argv);
     if (status != -1) return status;
-    if (!config_load(&config, o.from, &err)) return cli_fail(&err);
+    if (!model_config_load(&config, o.from, &err)) return cli_fail(&err);
     if (!cli_number(o.depth, 1, config.blocks, &depth)) {
         error_set(&err, "--depth %.40s: the model has depths 1 to %u", o.depth, config.blocks);
         return cli_fail(&err);

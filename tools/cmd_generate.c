@@ -1,205 +1,244 @@
-// strata generate: greedy text at one depth or at each exit, streamed, with its speed.
-#include "cli.h"
-#include "base/file.h"
-#include "base/json.h"
-#include "base/utf8.h"
+// strata generate: text under a depth policy, streamed, with what it took; or a file of many
+// prompts (cli_batch.h).
+#include "cli_batch.h"
+#include "cli_decode.h"
+#include "cli_report.h"
+#include "cli_text.h"
 #include "infer/generate.h"
-#include "text/alpaca.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROMPT_LIMIT = 1 << 26 };
+enum { REPLAYED = 9 }; // tokens that measure full depth, the first of which warms up
 
 typedef struct {
-    const char *folder, *depth, *prompt, *prompt_file, *device;
-    uint64_t max_tokens;
-    bool alpaca, json, shared_head;
+    const char *folder, *prompt, *prompt_file, *device;
+    Dtype weights;
+    DecodeOptions decode;
+    BatchOptions batch;
+    bool alpaca, json, shared_head, all_depths;
+    const char *for_batch; // an option that was given and is for --batch alone, or NULL
 } Options;
 
 static const char USAGE[] =
-    "strata generate MODEL [--depth N|all] --prompt TEXT|--prompt-file FILE|-"
-    " [--max-tokens N] [--alpaca] [--shared-head] [--json] [--device N|NAME]";
+    "strata generate MODEL --prompt TEXT|--prompt-file FILE|- " DECODE_USAGE
+    " [--alpaca] [--shared-head] [--json] [--quant q8_0|q4_0] [--device N|NAME]"
+    " | strata generate MODEL --batch FILE --out FILE [--places N] [--kv-budget SIZE] [--pandalm]"
+    " ...";
 
-// -1: go on; else the status to end with.
-static int parse(Options *o, int argc, char **argv)
+static bool take_text(Options *o, int option, const char *value)
 {
-    static const struct option options[] = {{"depth", required_argument, NULL, 'd'},
+    switch (option) {
+    case 'p':
+        o->prompt = value;
+        return true;
+    case 'f':
+        o->prompt_file = value;
+        return true;
+    case 'D':
+        o->device = value;
+        return true;
+    case 'b':
+        o->batch.in = value;
+        return true;
+    case 'o':
+        o->batch.out = value;
+        return true;
+    case 'a':
+        o->alpaca = true;
+        return true;
+    case 's':
+        o->shared_head = true;
+        return true;
+    case 'j':
+        o->json = true;
+        return true;
+    case 'P':
+        o->batch.pandalm = true;
+        o->for_batch = "--pandalm";
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool take_number(Options *o, int option, const char *value, bool *known, Error *err)
+{
+    *known = true;
+    if (option == 'n') {
+        uint64_t places;
+        if (!cli_number(value, 1, 4096, &places))
+            return error_set(err, "--places '%.40s' is not a number of 1 to 4096", value);
+        o->batch.places = (uint32_t)places;
+        o->for_batch = "--places";
+        return true;
+    }
+    if (option == 'q')
+        return cli_quant(value, &o->weights) ||
+               error_set(err, "--quant '%.40s' is neither q8_0 nor q4_0", value);
+    if (option == 'k') {
+        o->for_batch = "--kv-budget";
+        return cli_bytes(value, &o->batch.kv_budget) ||
+               error_set(err, "--kv-budget '%.40s': bytes, nMB or nGB are expected", value);
+    }
+    *known = false;
+    return true;
+}
+
+// What getopt_long knows; -1: go on, else the status to end with.
+static int parse_options(Options *o, int argc, char **argv)
+{
+    static const struct option options[] = {DECODE_OPTIONS,
                                             {"prompt", required_argument, NULL, 'p'},
                                             {"prompt-file", required_argument, NULL, 'f'},
-                                            {"max-tokens", required_argument, NULL, 'n'},
                                             {"alpaca", no_argument, NULL, 'a'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"shared-head", no_argument, NULL, 's'},
                                             {"device", required_argument, NULL, 'D'},
+                                            {"quant", required_argument, NULL, 'q'},
+                                            {"batch", required_argument, NULL, 'b'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {"places", required_argument, NULL, 'n'},
+                                            {"kv-budget", required_argument, NULL, 'k'},
+                                            {"pandalm", no_argument, NULL, 'P'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    *o = (Options){.max_tokens = 256};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'd':
-            o->depth = optarg;
-            break;
-        case 'p':
-            o->prompt = optarg;
-            break;
-        case 'f':
-            o->prompt_file = optarg;
-            break;
-        case 'a':
-            o->alpaca = true;
-            break;
-        case 's':
-            o->shared_head = true;
-            break;
-        case 'j':
-            o->json = true;
-            break;
-        case 'D':
-            o->device = optarg;
-            break;
-        case 'h':
+        Error err;
+        bool known = true;
+        if (option == 'h') {
             printf("usage: %s\n", USAGE);
             return EXIT_OK;
-        case 'n':
-            if (!cli_number(optarg, 1, 1 << 30, &o->max_tokens))
-                return cli_usage(USAGE, "--max-tokens '%.40s' is not a number of 1 and more",
-                                 optarg);
-            break;
-        default:
-            return cli_bad_option(USAGE, argv);
         }
+        if (take_text(o, option, optarg)) continue;
+        bool ok = decode_option(&o->decode, option, optarg, &known, &err);
+        if (ok && !known) ok = take_number(o, option, optarg, &known, &err);
+        if (!ok) return cli_usage(USAGE, "%s", err.text);
+        if (!known) return cli_bad_option(USAGE, argv);
     }
+    return -1;
+}
+
+static int parse(Options *o, int argc, char **argv)
+{
+    Error err;
+    *o = (Options){.weights = LLAMA_STORED, .decode = decode_defaults(), .batch = {.places = 8}};
+    int status = parse_options(o, argc, argv);
+    if (status != -1) return status;
     if (argc - optind == 2 && !strcmp(argv[optind + 1], "-") && !o->prompt_file) {
         o->prompt_file = "-"; // a bare - is standard input
         argc--;
     }
     if (argc - optind != 1) return cli_usage(USAGE, "generate takes one MODEL");
-    if (!o->prompt == !o->prompt_file)
-        return cli_usage(USAGE, "one of --prompt and --prompt-file is expected");
+    if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->batch.in != NULL) != 1)
+        return cli_usage(USAGE, "one of --prompt, --prompt-file and --batch is expected");
+    if (!o->batch.in != !o->batch.out) return cli_usage(USAGE, "--batch and --out belong together");
+    if (o->for_batch && !o->batch.in) return cli_usage(USAGE, "%s is for --batch", o->for_batch);
+    if (!decode_check(&o->decode, &err)) return cli_usage(USAGE, "%s", err.text);
+    o->all_depths = o->decode.depth && !strcmp(o->decode.depth, "all");
+    if (o->all_depths) o->decode.depth = NULL;
+    if (o->all_depths && (decode_has_policy(&o->decode) || o->batch.in))
+        return cli_usage(USAGE, "--depth all stands alone");
+    o->batch.alpaca = o->alpaca;
     o->folder = argv[optind];
     return -1;
 }
 
-// The prompt as text, in the Alpaca template where asked for; NULL and a message on failure.
-static char *read_prompt(const Options *o, Error *err)
-{
-    char *text = NULL;
-    size_t size = 0;
-    const char *from = o->prompt_file ? o->prompt_file : "prompt";
-    if (o->prompt_file) {
-        if (!file_read(&text, &size, o->prompt_file, PROMPT_LIMIT, err)) return NULL;
-    } else {
-        size = strlen(o->prompt);
-        text = malloc(size + 1);
-        if (text) memcpy(text, o->prompt, size + 1);
-    }
-    size_t valid = text ? utf8_check(text, size) : 0;
-    if (text && valid == size && strlen(text) == size) {
-        char *whole = o->alpaca ? alpaca_prompt(text, NULL) : text;
-        if (o->alpaca) free(text);
-        if (!whole) error_set(err, "out of memory");
-        return whole;
-    }
-    if (!text)
-        error_set(err, "out of memory");
-    else if (valid < size)
-        error_set(err, "%s: invalid UTF-8 at byte %zu", from, valid);
-    else
-        error_set(err, "%s: a NUL byte at %zu", from, strlen(text));
-    free(text);
-    return NULL;
-}
+// ---- one prompt --------------------------------------------------------------------------------
 
-static void print_token(void *user, uint32_t id)
-{
-    fputs(token_stream_push(user, id), stdout);
-    fflush(stdout);
-}
+typedef struct {
+    const Options *options;
+    Loaded *loaded;
+    Session *session;
+    TokenList prompt;
+} Run;
 
-static bool print_json(const Generation *out, uint32_t depth, uint32_t prompt_count,
-                       const Tokenizer *tokenizer)
+static bool print_json(const Report *report, Error *err)
 {
-    char *text = tokenizer_decode(tokenizer, out->tokens, out->count);
-    cJSON *object = cJSON_CreateObject();
-    cJSON_AddNumberToObject(object, "depth", depth);
-    cJSON_AddStringToObject(object, "text", text ? text : "");
-    cJSON_AddNumberToObject(object, "prompt_tokens", prompt_count);
-    cJSON *ids = cJSON_AddArrayToObject(object, "tokens");
-    for (size_t i = 0; i < out->count; i++)
-        cJSON_AddItemToArray(ids, cJSON_CreateNumber(out->tokens[i]));
-    cJSON_AddNumberToObject(object, "ms_per_token", generation_ms_per_token(out));
-    cJSON_AddNumberToObject(object, "prompt_ms", 1e3 * out->prompt_seconds);
-    cJSON_AddStringToObject(object, "stop", out->ended ? "eos" : "length");
-    char *line = text ? cJSON_PrintUnformatted(object) : NULL;
+    cJSON *object = report_json(report);
+    char *line = object ? cJSON_PrintUnformatted(object) : NULL;
     if (line) printf("%s\n", line);
-    free(line);
-    free(text);
     cJSON_Delete(object);
-    return line != NULL;
+    free(line);
+    return line || error_set(err, "out of memory");
 }
 
-static bool generate(const Options *o, Loaded *loaded, Session *session, const TokenList *prompt,
-                     uint32_t depth, Error *err)
+static bool report(Run *run, const Generation *out, const DepthPolicy *policy, const char *text,
+                   Error *err)
 {
+    const LlamaConfig *config = &run->loaded->model.config;
+    bool full = policy->depth == config->blocks && !policy->exit_count && !policy->draft &&
+                !policy->draft_auto;
+    Report report = {out, policy, text, run->prompt.count, config->blocks, 0};
+    if (!full && !generate_full_depth_ms(&report.full_ms, session_engine(run->session),
+                                         session_sequence(run->session), REPLAYED, err))
+        return false;
+    if (run->options->json) return print_json(&report, err);
+    printf("\n");
+    fflush(stdout);
+    report_print(&report);
+    return true;
+}
+
+static bool generate_one(Run *run, const DepthPolicy *policy, Error *err)
+{
+    const Options *o = run->options;
+    const LlamaConfig *config = &run->loaded->model.config;
+    TextListener listener;
     Generation out;
-    TokenStream stream;
-    token_stream_begin(&stream, loaded->tokenizer);
-    bool ok = generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth,
-                              (uint32_t)o->max_tokens, loaded->model.config.eos,
-                              o->json ? NULL : print_token, &stream, err);
-    if (!ok) return false;
-    if (o->json) {
-        ok = print_json(&out, depth, (uint32_t)prompt->count, loaded->tokenizer) ||
-             error_set(err, "out of memory");
-    } else {
-        printf("%s\n", token_stream_end(&stream));
-        fflush(stdout);
-        double ms = generation_ms_per_token(&out);
-        fprintf(stderr,
-                "depth %u: prompt %zu tokens in %.1f ms; %zu tokens, %.2f ms per token, "
-                "%.1f tokens/s\n",
-                depth, prompt->count, 1e3 * out.prompt_seconds, out.count, ms,
-                ms > 0 ? 1e3 / ms : 0.0);
+    text_listener_begin(&listener, run->loaded->tokenizer, &o->decode, !o->json);
+    const GenerateOptions options = {.policy = *policy,
+                                     .sampler = o->decode.sampler,
+                                     .max_tokens = (uint32_t)o->decode.max_tokens,
+                                     .eos = config->eos,
+                                     .eos_count = config->eos_count,
+                                     .clock = true,
+                                     .token = text_listener_token,
+                                     .user = &listener};
+    session_reset(run->session);
+    bool ok = generate(&out, session_engine(run->session), session_sequence(run->session),
+                       run->prompt.ids, (uint32_t)run->prompt.count, &options, err);
+    if (ok) {
+        const char *text = text_listener_end(&listener);
+        ok = text ? report(run, &out, policy, text, err) : error_set(err, "out of memory");
+        generation_free(&out);
     }
-    generation_free(&out);
+    text_listener_free(&listener);
     return ok;
 }
 
-static uint32_t choose_depths(uint32_t *depths, const Options *o, const LlamaConfig *config,
-                              Error *err)
+static bool generate_depths(Run *run, Error *err)
 {
-    uint64_t depth = config->blocks;
-    if (o->depth && !strcmp(o->depth, "all"))
-        return cli_depths(depths, config->exit_count ? "exits" : "all", config, err);
-    if (o->depth && !cli_number(o->depth, 1, config->blocks, &depth)) {
-        error_set(err, "--depth %.40s: the model has depths 1 to %u, or 'all'", o->depth,
-                  config->blocks);
-        return 0;
+    const LlamaConfig *config = &run->loaded->model.config;
+    uint32_t depths[CONFIG_MAX_EXITS];
+    uint32_t count = cli_depths(depths, config->exit_count ? "exits" : "all", config, err);
+    for (uint32_t i = 0; i < count; i++) {
+        DepthPolicy policy = policy_fixed(depths[i]);
+        if (!run->options->json) printf("%s--- depth %u ---\n", i ? "\n" : "", depths[i]);
+        if (!generate_one(run, &policy, err)) return false;
     }
-    depths[0] = (uint32_t)depth;
-    return 1;
+    return count != 0;
 }
 
-static bool run(const Options *o, Loaded *loaded, const char *text, Error *err)
+// No more keys and values than the prompt and what may follow need.
+static uint32_t context_for(const Run *run)
 {
-    uint32_t depths[CONFIG_MAX_EXITS];
-    TokenList prompt = {0};
-    Session *session = NULL;
-    uint32_t count = choose_depths(depths, o, &loaded->model.config, err);
-    bool ok = count != 0;
-    if (ok && !tokenizer_begin(loaded->tokenizer, &prompt)) ok = error_set(err, "out of memory");
-    ok = ok && tokenizer_encode(loaded->tokenizer, text, strlen(text), &prompt, err);
-    if (ok && !prompt.count)
-        ok = error_set(err, "the prompt is empty, and the model has no token that begins a text");
-    ok = ok && (session = session_open(&loaded->model, 0, err)) != NULL;
-    for (uint32_t i = 0; ok && i < count; i++) {
-        if (count > 1 && !o->json) printf("%s--- depth %u ---\n", i ? "\n" : "", depths[i]);
-        ok = generate(o, loaded, session, &prompt, depths[i], err);
-    }
-    session_close(session);
-    token_list_free(&prompt);
+    uint32_t most = run->loaded->model.config.context;
+    uint64_t wanted = run->prompt.count + run->options->decode.max_tokens;
+    return wanted < most ? (uint32_t)wanted : most;
+}
+
+static bool run_prompt(const Options *o, Loaded *loaded, const char *text, Error *err)
+{
+    Run run = {.options = o, .loaded = loaded};
+    DepthPolicy policy;
+    bool ok = decode_policy(&policy, &o->decode, &loaded->model.config, err) &&
+              prompt_tokens(&run.prompt, loaded->tokenizer, text, err) &&
+              (run.session = session_open(&loaded->model, context_for(&run), err)) != NULL;
+    if (ok) ok = o->all_depths ? generate_depths(&run, err) : generate_one(&run, &policy, err);
+    session_close(run.session);
+    token_list_free(&run.prompt);
     return ok;
 }
 
@@ -210,11 +249,17 @@ int cmd_generate(int argc, char **argv)
     Error err;
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
-    char *text = read_prompt(&options, &err);
-    bool ok = text && cli_load(&loaded, options.folder, options.device, &err);
+    bool batch = options.batch.in != NULL;
+    char *text =
+        batch ? NULL : prompt_read(options.prompt, options.prompt_file, options.alpaca, &err);
+    bool ok =
+        (batch || text) && cli_load(&loaded, options.folder, options.device, options.weights, &err);
     if (ok) {
+        ok = decode_load_stored(&options.decode, options.folder, &loaded.model.config, &err);
         if (options.shared_head) llama_share_exits(&loaded.model);
-        ok = run(&options, &loaded, text, &err);
+        if (ok)
+            ok = batch ? batch_run(&options.batch, &options.decode, &loaded, &err)
+                       : run_prompt(&options, &loaded, text, &err);
         cli_unload(&loaded);
     }
     free(text);

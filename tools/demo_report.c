@@ -38,12 +38,12 @@ static char *answer(Loaded *loaded, Session *session, const TokenList *prompt, u
 {
     Generation out;
     if (!generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth, TIMED_TOKENS,
-                         UINT32_MAX, NULL, NULL, err))
+                         NULL, 0, err))
         return NULL;
     *tokens_per_second = 1e3 / generation_ms_per_token(&out);
     generation_free(&out);
     if (!generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth, ANSWER_TOKENS,
-                         loaded->model.config.eos, NULL, NULL, err))
+                         loaded->model.config.eos, loaded->model.config.eos_count, err))
         return NULL;
     char *text = tokenizer_decode(loaded->tokenizer, out.tokens, out.count);
     if (!text) error_set(err, "out of memory");
@@ -91,12 +91,12 @@ static bool run(const char *base, const char *tuned, const char *data, Error *er
     Loaded loaded = {0};
     AlpacaFile file;
     if (!alpaca_file_load(&file, data, err)) return false;
-    bool ok = cli_load(&loaded, tuned, NULL, err) &&
+    bool ok = cli_load(&loaded, tuned, NULL, DTYPE_F32, err) &&
               (report.count = cli_depths(report.depths, "exits", &loaded.model.config, err)) &&
               score(&loaded, data, &report, report.tuned, err) &&
               generate_all(&loaded, &file.records[0], &report, err);
     cli_unload(&loaded);
-    ok = ok && cli_load(&loaded, base, NULL, err) &&
+    ok = ok && cli_load(&loaded, base, NULL, DTYPE_F32, err) &&
          report.depths[report.count - 1] <= loaded.model.config.blocks &&
          score(&loaded, data, &report, report.base, err);
     cli_unload(&loaded);

@@ -1,8 +1,10 @@
-// Greedy decoding at one depth: see generate.h.
+// Running decoders: see generate.h.
 #define _POSIX_C_SOURCE 200809L
 #include "infer/generate.h"
+#include "infer/round.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static double now(void)
@@ -12,66 +14,57 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-uint32_t argmax(const float *values, uint32_t count)
+bool generate(Generation *out, Engine *engine, Sequence *sequence, const uint32_t *prompt,
+              uint32_t count, const GenerateOptions *options, Error *err)
 {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < count; i++)
-        if (values[i] > values[best]) best = i;
-    return best;
-}
-
-// logits (V) scratch; the first token comes from the prompt's pass.
-static bool run(Generation *out, Session *session, const uint32_t *prompt, uint32_t prompt_count,
-                uint32_t depth, uint32_t max_tokens, uint32_t eos, uint32_t vocab, float *logits,
-                void (*token)(void *user, uint32_t id), void *user, Error *err)
-{
-    double began = now();
-    if (!session_feed(session, prompt, prompt_count, depth, 1, logits, err)) return false;
-    double first = now();
-    out->prompt_seconds = first - began;
-    while (out->count < max_tokens) {
-        uint32_t next = argmax(logits, vocab);
-        out->ended = next == eos;
-        if (out->ended) break;
-        out->tokens[out->count++] = next;
-        if (token) token(user, next);
-        if (out->count == max_tokens || session_position(session) == session_context(session))
-            break;
-        if (!session_feed(session, &next, 1, depth, 1, logits, err)) return false;
-    }
-    out->seconds = now() - first;
-    return true;
-}
-
-bool generate_greedy(Generation *out, Session *session, const uint32_t *prompt,
-                     uint32_t prompt_count, uint32_t depth, uint32_t max_tokens, uint32_t eos,
-                     void (*token)(void *user, uint32_t id), void *user, Error *err)
-{
+    Advance want;
     *out = (Generation){0};
-    uint32_t context = session_context(session), vocab = session_vocab(session);
-    if (prompt_count > context)
-        return error_set(err, "prompt: %u tokens, but the context is %u tokens", prompt_count,
-                         context);
-    if (max_tokens > context) max_tokens = context;
-    session_reset(session);
-    float *logits = malloc(vocab * sizeof *logits);
-    out->tokens = malloc((max_tokens + 1) * sizeof *out->tokens);
-    bool ok = (logits && out->tokens) || error_set(err, "out of memory");
-    ok = ok && run(out, session, prompt, prompt_count, depth, max_tokens, eos, vocab, logits, token,
-                   user, err);
-    free(logits);
-    if (!ok) generation_free(out);
+    Decoder *decoder = decoder_open(engine, sequence, prompt, count, options, err);
+    bool ok = decoder != NULL;
+    while (ok && decoder_depth(decoder)) ok = decoders_round(engine, &decoder, &want, 1, err);
+    if (ok) *out = decoder_result(decoder);
+    decoder_close(decoder);
     return ok;
 }
 
-void generation_free(Generation *out)
+bool generate_greedy(Generation *out, Session *session, const uint32_t *prompt, uint32_t count,
+                     uint32_t depth, uint32_t max_tokens, const uint32_t *eos, uint32_t eos_count,
+                     Error *err)
 {
-    free(out->tokens);
-    *out = (Generation){0};
+    const GenerateOptions options = {.policy = policy_fixed(depth),
+                                     .sampler = sampler_greedy(),
+                                     .max_tokens = max_tokens,
+                                     .eos = eos,
+                                     .eos_count = eos_count};
+    session_reset(session);
+    return generate(out, session_engine(session), session_sequence(session), prompt, count,
+                    &options, err);
 }
 
-double generation_ms_per_token(const Generation *out)
+bool generate_full_depth_ms(double *ms, Engine *engine, Sequence *sequence, uint32_t most,
+                            Error *err)
 {
-    if (out->count < 2) return 1e3 * out->prompt_seconds;
-    return 1e3 * out->seconds / (double)(out->ended ? out->count : out->count - 1);
+    const LlamaConfig *c = &engine_model(engine)->config;
+    uint32_t count = sequence->count, again = count > most ? most : count - (count > 0);
+    float *logits = malloc(c->vocab_size * sizeof *logits);
+    uint32_t *tokens = malloc((most + 1) * sizeof *tokens);
+    bool ok = (logits && tokens) || error_set(err, "out of memory");
+    *ms = 0;
+    if (ok && again) {
+        memcpy(tokens, sequence->tokens + count - again, again * sizeof *tokens);
+        sequence_truncate(sequence, count - again);
+        const Advance rest = {sequence, sequence->count, 0, NULL};
+        ok = engine_advance(engine, &rest, 1, c->blocks, err);
+    }
+    double began = now();
+    for (uint32_t i = 0; ok && i < again; i++) {
+        if (i == 1) began = now(); // the first one may record tapes
+        ok = sequence_append(sequence, tokens + i, 1, err);
+        const Advance next = {sequence, sequence->count, 1, logits};
+        ok = ok && engine_advance(engine, &next, 1, c->blocks, err);
+    }
+    if (again > 1) *ms = 1e3 * (now() - began) / (again - 1);
+    free(logits);
+    free(tokens);
+    return ok;
 }

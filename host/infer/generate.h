@@ -1,30 +1,23 @@
-// Greedy decoding at one depth: the most probable token, again and again.
+// One text generated to its end. Many together: batch.h.
 #ifndef STRATA_INFER_GENERATE_H
 #define STRATA_INFER_GENERATE_H
 
+#include "infer/decoder.h"
 #include "infer/session.h"
 
-#include <stddef.h>
+// Goes on behind what the sequence holds, with prompt (count) in between, until the text ends.
+bool generate(Generation *out, Engine *engine, Sequence *sequence, const uint32_t *prompt,
+              uint32_t count, const GenerateOptions *options, Error *err);
 
-typedef struct {
-    uint32_t *tokens; // (count) without the prompt, without EOS; free with generation_free
-    size_t count;
-    bool ended;            // by EOS; else by max_tokens or the context
-    double prompt_seconds; // until the first token was known
-    double seconds;        // for the tokens after it
-} Generation;
+// Resets the session and generates the most probable tokens at one depth, at most max_tokens until
+// one of eos.
+bool generate_greedy(Generation *out, Session *session, const uint32_t *prompt, uint32_t count,
+                     uint32_t depth, uint32_t max_tokens, const uint32_t *eos, uint32_t eos_count,
+                     Error *err);
 
-// Resets the session, feeds prompt (prompt_count >= 1) and generates at most max_tokens at that
-// depth until eos. token (may be NULL) hears each one as it comes. Fails where the prompt is longer
-// than the context.
-bool generate_greedy(Generation *out, Session *session, const uint32_t *prompt,
-                     uint32_t prompt_count, uint32_t depth, uint32_t max_tokens, uint32_t eos,
-                     void (*token)(void *user, uint32_t id), void *user, Error *err);
-void generation_free(Generation *out);
-// Milliseconds per token after the first; of the prompt's pass where there is only one.
-double generation_ms_per_token(const Generation *out);
-
-// The first largest of count values.
-uint32_t argmax(const float *values, uint32_t count);
+// Milliseconds that a token takes at full depth: the last tokens of the sequence (at most `most`)
+// once more, one by one. The sequence ends as it was, at full depth. 0: it holds less than two.
+bool generate_full_depth_ms(double *ms, Engine *engine, Sequence *sequence, uint32_t most,
+                            Error *err);
 
 #endif

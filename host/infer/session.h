@@ -1,9 +1,9 @@
-// One sequence being run through a model at any depth: KV caches, prompt in chunks, one token at a
-// time. Depth is the length of the list of tapes that is submitted. Not sampling, not text.
+// One sequence being run through a model at any depth, with an engine of its own. Not decoding
+// (generate.h), not text.
 #ifndef STRATA_INFER_SESSION_H
 #define STRATA_INFER_SESSION_H
 
-#include "model/llama.h"
+#include "infer/engine.h"
 
 typedef struct Session Session;
 
@@ -15,10 +15,13 @@ void session_reset(Session *session);
 uint32_t session_position(const Session *session); // tokens so far
 uint32_t session_context(const Session *session);
 uint32_t session_vocab(const Session *session); // logits of a token
+Engine *session_engine(Session *session);
+Sequence *session_sequence(Session *session);
 
 // Appends count tokens at that depth (1 .. L) and computes the logits after the last `wanted` of
-// them (0 <= wanted <= count) into logits (wanted, V). A session is fed at one depth only until it
-// is reset. Fails where the context would be passed.
+// them (0 <= wanted <= count) into logits (wanted, V). Every call may choose another depth: what
+// was fed at less depth is taken along where it is needed. Fails where the context would be passed
+// or where a token is not of the vocabulary.
 bool session_feed(Session *session, const uint32_t *tokens, uint32_t count, uint32_t depth,
                   uint32_t wanted, float *logits, Error *err);
 

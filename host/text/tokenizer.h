@@ -66,9 +66,10 @@ typedef struct {
     uint32_t vocab_size;       // 1 to 4,000,000
     const char *const *pieces; // (vocab_size), piece_sizes[i] bytes each, not NUL-terminated
     const size_t *piece_sizes; // (vocab_size)
-    const float *scores;       // (vocab_size) or NULL; LLAMA needs it
+    const float *scores;       // (vocab_size) or NULL; LLAMA needs it or merges
     const int32_t *types;      // (vocab_size) TOKEN_NORMAL ..., or NULL: all normal
-    const char *const *merges; // (merge_count) "left right", best first; GPT2 needs it
+    const char *const *merges; // (merge_count) "left right", best first; GPT2 needs it, and of
+                               // LLAMA they count instead of the scores where there are any
     const size_t *merge_sizes; // (merge_count) bytes
     size_t merge_count;
     uint32_t bos, eos, unknown; // ids or TOKEN_NONE

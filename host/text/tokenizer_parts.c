@@ -139,7 +139,8 @@ static bool fill(Tokenizer *t, const TokenizerParts *parts, const char *source, 
 {
     bool llama = parts->kind == TOKENIZER_LLAMA;
     if (!set_kind(t, parts, source, err) || !add_pieces(t, parts, source, err) ||
-        !(llama ? derive(t, parts, source, err) : add_merges(t, parts, source, err)) ||
+        !(llama && !parts->merge_count ? derive(t, parts, source, err)
+                                       : add_merges(t, parts, source, err)) ||
         !set_special(&t->unk, t, parts->unknown, "the unknown token", source, err) ||
         !set_special(&t->bos, t, parts->bos, "the beginning of a text", source, err) ||
         !set_special(&t->eos, t, parts->eos, "the end of a text", source, err))
