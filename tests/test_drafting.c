@@ -132,22 +132,22 @@ static void teach(Drafting *d, const World *w)
         c->made = many * w->made[i];
         c->accepted = many * w->accepted[i];
         drafting_timed_draft(d, plan, second * w->slow[i] * bytes(w, w->depths[i]));
-        drafting_timed_check(d, plan, 5, second * check_cost(w, w->depths[i], 5));
-        drafting_timed_check(d, plan, 9, second * check_cost(w, w->depths[i], 9));
+        drafting_timed_check(d, plan, 5, false, second * check_cost(w, w->depths[i], 5));
+        drafting_timed_check(d, plan, 9, false, second * check_cost(w, w->depths[i], 9));
     }
-    drafting_timed_check(d, (DraftPlan){0, 0}, 1, second * check_cost(w, 0, 1));
+    drafting_timed_check(d, (DraftPlan){0, 0}, 1, false, second * check_cost(w, 0, 1));
 }
 
 // Expected tokens per cost, over every course that a round may take: so many tokens are made, the
-// next one is asked for in vain, so many of them stand. The check is priced for the whole window.
+// next one is asked for in vain (or the last passes its blocks with the check), so many of them
+// stand. The check is priced for the whole window.
 static double expected_gain(const World *w, uint32_t i, uint32_t window)
 {
     double tokens = 0, cost = 0, draft = w->slow[i] * bytes(w, w->depths[i]);
     for (uint32_t made = 0; made <= window; made++) {
         bool full = made == window;
         double chance = pow(w->made[i], made) * (full ? 1 : 1 - w->made[i]);
-        cost +=
-            chance * ((full ? made : made + 1) * draft + check_cost(w, w->depths[i], window + 1));
+        cost += chance * ((made + 1) * draft + check_cost(w, w->depths[i], window + 1));
         for (uint32_t right = 0; right <= made; right++) {
             double stands = pow(w->accepted[i], right) * (right < made ? 1 - w->accepted[i] : 1);
             tokens += chance * stands * (right + 1);
@@ -224,7 +224,7 @@ static void chooses_by_bytes_without_a_clock(void **state)
     teach(&a, &w);
     teach(&b, &w);
     drafting_timed_draft(&b, (DraftPlan){2, 4}, 1000);
-    drafting_timed_check(&b, (DraftPlan){2, 4}, 5, 1e-9);
+    drafting_timed_check(&b, (DraftPlan){2, 4}, 5, false, 1e-9);
     assert_memory_equal(&(DraftPlan[]){drafting_plan(&a)}, &(DraftPlan[]){drafting_plan(&b)},
                         sizeof(DraftPlan));
 }
