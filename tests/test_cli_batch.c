@@ -190,7 +190,7 @@ static void records_come_before_the_command_line(void **state)
     TestPath out = test_path(folder.text, "defaults.out");
     run_batch(in.text, out.text,
               (const char *const[8]){"--draft", "1", "--max-tokens", "3", "--temperature", "1"});
-    static const char *const policies[] = {"draft 1 of 4", "exits 2:1.5 of 4", "draft 1 of 2",
+    static const char *const policies[] = {"draft 1 of 4", "exits 2:1.5 of 4", "depth 2",
                                            "draft auto of 4"};
     size_t size;
     char *text = test_read(out.text, &size);
@@ -368,6 +368,8 @@ static void wrong_records(void **state)
         {"{\"prompt\":\"a\",\"exits\":\"4:.5\"}", "line 3: exit 4: exits lie below the depth, 4"},
         {"{\"prompt\":\"a\",\"exits\":2,\"top_p\":0.5}", "line 3: exits: a text is expected"},
         {"{\"prompt\":\"a\",\"confidence\":1}", "line 3: confidence: a text is expected"},
+        {"{\"prompt\":\"a\",\"exit\":0.9,\"draft\":1}",
+         "line 3: one of --exit, --exits and --draft"},
         {"{\"prompt\":\"a\",\"stop\":5,\"seed\":7}", "line 3: stop: a text or a list of texts"},
         {"{\"prompt\":\"a\",\"stop\":[\"x\",5]}", "line 3: stop: a text or a list of texts"},
         {"{\"prompt\":\"a\",\"stop\":\"\"}", "line 3: --stop: an empty text"},

@@ -116,15 +116,29 @@ static bool read_records(BatchRun *run, Error *err)
 
 // ---- options of a record -----------------------------------------------------------------------
 
-// A list of texts: the first replaces what there was.
+// What a record says of its policy replaces the command line's, in whatever order its keys come.
+static void forget_policy(Record *r)
+{
+    for (const cJSON *value = r->json->child; value; value = value->next) {
+        int option = decode_option_named(value->string);
+        if (option == OPTION_DEPTH || option == OPTION_EXIT || option == OPTION_EXITS ||
+            option == OPTION_DRAFT)
+            r->decode.exit = r->decode.exits = r->decode.draft = NULL;
+    }
+}
+
+static bool set_text(Record *r, int option, const char *value, Error *err)
+{
+    bool known;
+    return decode_option(&r->decode, option, value, &known, err);
+}
+
 static bool set_stops(Record *r, const cJSON *list, Error *err)
 {
-    r->decode.stop_count = 0;
     for (const cJSON *stop = list->child; stop; stop = stop->next) {
-        bool known;
         if (!cJSON_IsString(stop))
             return error_set(err, "stop: a text or a list of texts is expected");
-        if (!decode_option(&r->decode, OPTION_STOP, stop->valuestring, &known, err)) return false;
+        if (!set_text(r, OPTION_STOP, stop->valuestring, err)) return false;
     }
     return true;
 }
@@ -132,8 +146,9 @@ static bool set_stops(Record *r, const cJSON *list, Error *err)
 // A value as the command line would have it. Numbers become texts, which live in the record.
 static bool set_option(Record *r, int option, const cJSON *value, Error *err)
 {
+    if (option == OPTION_STOP) r->decode.stop_count = 0;
     if (cJSON_IsArray(value) && option == OPTION_STOP) return set_stops(r, value, err);
-    if (cJSON_IsString(value)) return decode_replace(&r->decode, option, value->valuestring, err);
+    if (cJSON_IsString(value)) return set_text(r, option, value->valuestring, err);
     if (option == OPTION_STOP) return error_set(err, "stop: a text or a list of texts is expected");
     if (option == OPTION_EXITS || option == OPTION_CONFIDENCE)
         return error_set(err, "%s: a text is expected", value->string);
@@ -143,11 +158,12 @@ static bool set_option(Record *r, int option, const cJSON *value, Error *err)
                : option == OPTION_DRAFT ? 2
                                         : 3;
     snprintf(r->number_texts[kept], sizeof r->number_texts[kept], "%.17g", value->valuedouble);
-    return decode_replace(&r->decode, option, r->number_texts[kept], err);
+    return set_text(r, option, r->number_texts[kept], err);
 }
 
 static bool read_options(Record *r, bool strict, Error *err)
 {
+    forget_policy(r);
     for (const cJSON *value = r->json->child; value; value = value->next) {
         int option = decode_option_named(value->string);
         if (option) {

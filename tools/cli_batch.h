@@ -17,7 +17,8 @@ typedef struct {
 // A record has a "prompt", or an "instruction" and perhaps an "input" (the Alpaca template); beside
 // these the long names of options of decoding with "_" for "-", for this prompt alone: "depth",
 // "exit", "exits", "confidence", "draft", "temperature", "seed", "max_tokens", "stop" (a text or a
-// list) ... A record with "prompt" may have no other keys. `defaults` is what records do not say.
+// list) ... A record with "prompt" may have no other keys. `defaults` is what records do not say;
+// a depth or policy of the record replaces exits and drafts of `defaults`.
 // Nothing is written where anything fails.
 bool batch_run(const BatchOptions *options, const DecodeOptions *defaults, Loaded *loaded,
                Error *err);
