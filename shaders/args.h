@@ -32,11 +32,12 @@ ARGS_END(ElementArgs, 4);
 ARGS_BEGIN(RmsnormArgs)
 {
     RowArgs rows;
-    uint cols;
+    uint cols;  // of what is normed by itself
+    uint parts; // of a row
     float epsilon;
     uint accumulate; // backward: dx += instead of dx =
 }
-ARGS_END(RmsnormArgs, 6);
+ARGS_END(RmsnormArgs, 7);
 
 // y (rows, n), x (rows, k), w (n, k); see matmul.comp, matmul_dx.comp, matmul_dw.comp. Where w is a
 // slice of a larger matrix, y and dy are columns of a wider one.
@@ -66,6 +67,13 @@ ARGS_BEGIN(RopeArgs)
     float sign; // 1 forward, -1 backward
 }
 ARGS_END(RopeArgs, 5);
+
+ARGS_BEGIN(RopeCacheArgs)
+{
+    RowArgs rows;
+    uint heads, kv_heads;
+}
+ARGS_END(RopeCacheArgs, 5);
 
 ARGS_BEGIN(AttentionArgs)
 {
@@ -155,6 +163,22 @@ ARGS_END(NarrowArgs, 1);
 #define CLIP_SCALE 1
 
 #define PAGE_POSITIONS 32 // of a sequence, a page of keys and values; a multiple of 8
+
+// How a row of k quantised values lies in a tensor, in words of 32 bits, four to a vector: gpu/blocks.h.
+// A format is a specialization constant of the kernels that read it.
+#define FORMAT_Q8_0 0
+#define FORMAT_Q4_0 1
+#define FORMAT_Q4_K 2
+#define FORMAT_Q6_K 3
+#define BLOCK_GROUP 32  // values that are read together
+#define BLOCK_SUPER 256 // values that share a vector of scales
+// Vectors of its parts: codes, or their low bits; high bits; scales; scales of these.
+#define BLOCK_CODES(format, k) ((k) / ((format) == FORMAT_Q8_0 ? 16 : 32))
+#define BLOCK_HIGH(format, k) ((format) == FORMAT_Q6_K ? (k) / 64 : 0)
+#define BLOCK_SCALES(k) (((k) + BLOCK_SUPER - 1) / BLOCK_SUPER)
+#define BLOCK_FACTORS(format, k) ((format) == FORMAT_Q6_K ? ((k) / BLOCK_SUPER + 7) / 8 : 0)
+#define BLOCK_ROW(format, k)                                                                       \
+    (BLOCK_CODES(format, k) + BLOCK_HIGH(format, k) + BLOCK_SCALES(k) + BLOCK_FACTORS(format, k))
 
 #define SUM_SQUARES_CHUNK 4096 // values per partial sum
 #define ADAMW_PER_LANE 4       // values per invocation

@@ -114,9 +114,12 @@ static void usage_errors(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_cli_fails(CLI("generate", "m", "--prompt", "a", "--max-tokens", bad[i]), 2,
                          "--max-tokens");
+    assert_cli_fails(CLI("eval", "m", "--quant", "q5_0"), 2, "--quant 'q5_0' is neither q8_0 nor");
+    assert_cli_fails(CLI("generate", "m", "--quant", "Q8_0"), 2, "--quant 'Q8_0' is neither q8_0");
     assert_cli_fails(CLI("devices", "m"), 2, "devices takes no argument");
-    assert_cli_fails(CLI("convert", "a", "b"), 2, "convert takes three arguments");
-    assert_cli_fails(CLI("convert", "a", "b", "c", "d"), 2, "convert takes three arguments");
+    assert_cli_fails(CLI("convert", "a"), 2, "convert takes two arguments, or three");
+    assert_cli_fails(CLI("convert", "a", "b", "c", "d"), 2,
+                     "convert takes two arguments, or three");
 }
 
 // ---- generate ----------------------------------------------------------------------------------
@@ -284,7 +287,7 @@ static void refuses_large_tokenizers(void **state)
     assert_cli_fails(GENERATE(narrow.text, "--prompt", "a"), 1,
                      "tokens, but the model's vocabulary");
     assert_cli_fails(CLI("eval", narrow.text, "--data", data.text), 1,
-                     "narrow/tokenizer.json: has");
+                     "narrow: the tokenizer has");
     remove(test_path(narrow.text, "tokenizer.json").text);
     assert_cli_fails(GENERATE(narrow.text, "--prompt", "a"), 1, "narrow/tokenizer.json");
 }
@@ -331,6 +334,32 @@ static void evaluates_as_a_table(void **state)
     for (const char *at = run.out; *at; at++) lines += *at == '\n';
     assert_int_equal(lines, 3);
     assert_string_equal(run.err, "");
+    cli_free(&run);
+}
+
+// A little off what the values of the file give, and not at all the same.
+static void evaluates_quantised_weights(void **state)
+{
+    (void)state;
+    double losses[3];
+    static const char *const types[] = {NULL, "q8_0", "q4_0"};
+    for (int i = 0; i < 3; i++) {
+        CliRun run = types[i]
+                         ? CLI("eval", model.text, "--data", data.text, "--depths", "4", "--json",
+                               "--quant", types[i])
+                         : CLI("eval", model.text, "--data", data.text, "--depths", "4", "--json");
+        assert_int_equal(run.status, 0);
+        cJSON *object = parse_line(run.out, strlen(run.out));
+        losses[i] = number(cJSON_GetObjectItem(object, "depths")->child, "loss");
+        cJSON_Delete(object);
+        cli_free(&run);
+    }
+    double eight = fabs(losses[1] - losses[0]), four = fabs(losses[2] - losses[0]);
+    if (!(eight > 0 && eight < 0.05 && four > eight && four < 0.5))
+        fail_msg("losses %.9g, q8_0 %.9g, q4_0 %.9g", losses[0], losses[1], losses[2]);
+    CliRun run =
+        CLI("generate", model.text, "--prompt", "is", "--max-tokens", "3", "--quant", "q4_0");
+    assert_int_equal(run.status, 0);
     cli_free(&run);
 }
 
@@ -499,6 +528,7 @@ int main(void)
         cmocka_unit_test(refuses_large_tokenizers),
         cmocka_unit_test(evaluates_as_json),
         cmocka_unit_test(evaluates_as_a_table),
+        cmocka_unit_test(evaluates_quantised_weights),
         cmocka_unit_test(eval_failures),
         cmocka_unit_test(lists_devices),
         cmocka_unit_test(unknown_devices),

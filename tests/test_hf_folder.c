@@ -16,7 +16,7 @@
 static void writes_extras(void **state)
 {
     (void)state;
-    const LlamaConfig config = {.context = 77, .bos = 7, .eos = 299};
+    const LlamaConfig config = {.context = 77, .bos = 7, .eos = {299}, .eos_count = 1};
     Error err;
     assert_true(hf_folder_write_extras(own_folder.text, &config, &err));
     cJSON *object = json_read(test_path(own_folder.text, "generation_config.json").text, &err);

@@ -44,8 +44,9 @@ check_includes() {
         allowed["infer"] = allowed["train"] = "base gpu ops model text shaders"
         allowed["shaders"] = ""
         allowed["tools"] = allowed["tests"] = "base text gpu ops model infer train shaders"
-        # They write tokenizers.
+        # They read and write tokenizers.
         extra["host/model/llama2c.c"] = extra["host/model/hf_folder.c"] = "text"
+        extra["host/model/gguf_tokenizer.h"] = extra["host/model/gguf_tokenizer.c"] = "text"
     }
     # The layer of a path relative to the root, to host/, or with leading "../".
     function layer(path,   parts) {

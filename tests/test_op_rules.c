@@ -1,6 +1,6 @@
-// What holds across runs of an op: all variants give the same bits, a row never depends on the rows
-// beside it, attention reads a cache that is longer than the rows, chunks of a loss. Single ops
-// against their reference are in test_ops.c.
+// What holds across runs of an op: all variants give the same bits, large scores and logits, what
+// scatter leaves alone. That a row never depends on the rows beside it is in test_op_alone.c,
+// single ops against their reference are in test_ops.c.
 #define _POSIX_C_SOURCE 200809L
 #include "support/op_check.h"
 
@@ -84,179 +84,7 @@ static void matmul_variants_agree(void **state)
     }
 }
 
-// ---- rows --------------------------------------------------------------------------------------
-
-// Rows first .. first + rows - 1 of a problem as a problem of its own.
-static void slice(OpProblem *part, const OpCase *op, const OpProblem *whole, uint32_t first,
-                  uint32_t rows)
-{
-    OpShape shape = whole->shape;
-    shape.rows = rows;
-    op_problem_make(part, op, &shape, 5);
-    for (uint32_t i = 0; i < op->inputs; i++) {
-        OpSize size = op->size(&shape, (int)i);
-        uint64_t skip = size.per_row ? (uint64_t)first * size.cols : 0;
-        memcpy(part->in[i], whole->in[i] + skip, 8 * (size_t)size.rows * size.cols);
-    }
-    if (op->table_cols)
-        memcpy(part->table, whole->table + first * op->table_cols,
-               4 * (size_t)rows * op->table_cols);
-}
-
-// Rows first .. first + rows - 1 alone, with `spare` more that could be there, give the bits that
-// they have among all rows.
-static void check_slice(const OpTrial *whole, uint32_t first, uint32_t rows, uint32_t spare)
-{
-    OpTrial part;
-    OpProblem problem;
-    OpWay way = whole->way;
-    way.spare = spare;
-    slice(&problem, whole->op, &whole->problem, first, rows);
-    op_trial_open(&part, gpu, whole->op, &problem, &way, false);
-    guards_run(&part.guards, part.tape);
-    same_rows(whole->y, part.y, first, 0, rows, part.label);
-    op_trial_close(&part);
-}
-
-static void check_slices(const char *name, const OpShape *shape, const OpWay *way)
-{
-    OpTrial whole;
-    open_and_run(&whole, op_case(name), shape, way, false);
-    check_slice(&whole, 0, 1, 0);
-    check_slice(&whole, 77, 1, 0);
-    check_slice(&whole, 99, 1, 3);
-    check_slice(&whole, 3, 2, 0);
-    check_slice(&whole, 50, 4, 0);
-    check_slice(&whole, 50, 3, 1);
-    check_slice(&whole, 8, 16, 0);
-    check_slice(&whole, 11, 13, 3);
-    check_slice(&whole, 5, 17, 0);
-    check_slice(&whole, 1, 99, 1);
-    op_trial_close(&whole);
-}
-
-static void rows_stand_alone(void **state)
-{
-    (void)state;
-    static const OpWay plain = {0}, any = {.variable = "STRATA_VARIANT", .value = "any"};
-    static const OpWay lanes = {.variable = "STRATA_LANES", .value = "32"};
-    check_slices("matmul", &(OpShape){.rows = 100, .cols = 64, .others = 40}, &plain);
-    check_slices("matmul", &(OpShape){.rows = 100, .cols = 260, .others = 33}, &plain);
-    check_slices("matmul", &(OpShape){.rows = 100, .cols = 35, .others = 12}, &plain);
-    check_slices("matmul", &(OpShape){.rows = 100, .cols = 64, .others = 40}, &any);
-    check_slices("rmsnorm", &(OpShape){.rows = 100, .cols = 65}, &plain);
-    check_slices("rmsnorm", &(OpShape){.rows = 100, .cols = 65}, &lanes);
-    check_slices("rope", &(OpShape){.rows = 100, .cols = 24, .heads = 2, .size = 12}, &plain);
-    check_slices("swiglu", &(OpShape){.rows = 100, .cols = 65}, &plain);
-    check_slices("add", &(OpShape){.rows = 100, .cols = 65}, &plain);
-    check_slices("cross_entropy", &(OpShape){.rows = 100, .cols = 65}, &plain);
-    check_slices("cross_entropy", &(OpShape){.rows = 100, .cols = 65}, &lanes);
-}
-
-// Bits of a matrix product do not change with the largest number of rows that the tape allows.
-static void matmul_rows_of_any_tape(void **state)
-{
-    (void)state;
-    static const uint32_t most[] = {1, 2, 3, 4, 5, 8, 16, 17, 33, 100};
-    const OpCase *op = op_case("matmul");
-    OpTrial trials[10];
-    for (int i = 0; i < 10; i++) {
-        OpWay way = {.spare = most[i] - 1};
-        open_and_run(&trials[i], op, &(OpShape){.rows = 1, .cols = 128, .others = 37}, &way, false);
-        same_rows(trials[0].y, trials[i].y, 0, 0, 1, trials[i].label);
-    }
-    for (int i = 0; i < 10; i++) op_trial_close(&trials[i]);
-}
-
-// ---- attention over a cache --------------------------------------------------------------------
-
-enum { CACHE = 64, CAPACITY = 80, QUERIES = 7 };
-
-typedef struct {
-    Guards guards;
-    Guard *y;
-    Counts *counts;
-    Tape *tape;
-} CacheRun;
-
-// Query rows first .. first + rows - 1 of the problem against all keys of the cache.
-static void cache_run(CacheRun *run, const OpProblem *p, uint32_t first, uint32_t rows,
-                      uint32_t most)
-{
-    const OpShape *s = &p->shape;
-    Error err;
-    *run = (CacheRun){.guards = {.gpu = gpu}, .counts = counts_open(gpu, &err)};
-    assert_non_null(run->counts);
-    Guard *q = guards_add(&run->guards, most, s->heads * s->size);
-    Guard *k = guards_add(&run->guards, CAPACITY, s->kv_heads * s->size);
-    Guard *v = guards_add(&run->guards, CAPACITY, s->kv_heads * s->size);
-    Guard *table = guards_add(&run->guards, most, ROW_WORDS);
-    Guard *stats = guards_add(&run->guards, most, 2 * s->heads);
-    run->y = guards_add(&run->guards, most, s->heads * s->size);
-    guard_put_doubles(q, 0, rows, p->in[0] + first * q->view.cols);
-    guard_put_doubles(k, 0, CACHE, p->in[1]);
-    guard_put_doubles(v, 0, CACHE, p->in[2]);
-    guard_put(table, 0, rows, p->table + ROW_WORDS * first);
-    guard_open(stats, 0, rows);
-    guard_open(run->y, 0, rows);
-    run->tape = tape_begin(gpu, "cache", &err);
-    assert_non_null(run->tape);
-    op_attention(run->tape, run->y->view, stats->view, q->view, k->view, v->view, table->view,
-                 (Heads){s->heads, s->kv_heads, s->size}, (Rows){run->counts, 0, 0, most});
-    if (!tape_end(run->tape, &err)) fail_msg("%s", err.text);
-    counts_set(run->counts, 0, rows);
-    guards_run(&run->guards, run->tape);
-    guards_check(&run->guards, "attention over a cache");
-}
-
-static void cache_free(CacheRun *run)
-{
-    tape_free(run->tape);
-    counts_close(run->counts);
-    guards_free(&run->guards);
-}
-
-// Late rows of one sequence: row r stands at position POSITIONS[r] and sees keys 0 to there.
-static void make_cache_problem(OpProblem *p)
-{
-    static const uint32_t positions[QUERIES] = {0, 1, 31, 32, 33, 50, CACHE - 1};
-    const OpCase *op = op_case("attention");
-    op_problem_make(p, op, &(OpShape){.rows = CACHE, .heads = 4, .kv_heads = 2, .size = 12}, 9);
-    p->shape.rows = QUERIES;
-    for (uint32_t r = 0; r < QUERIES; r++) {
-        const uint32_t row[ROW_WORDS] = {positions[r], 0, positions[r] + 1, 0xdeadbeef};
-        memcpy(p->table + ROW_WORDS * r, row, sizeof row);
-    }
-}
-
-static void check_cache(const char *lanes)
-{
-    OpProblem p;
-    make_cache_problem(&p);
-    double want[QUERIES * 48];
-    reference_attention(want, &p);
-    if (lanes) setenv("STRATA_LANES", lanes, 1);
-    CacheRun all, one;
-    cache_run(&all, &p, 0, QUERIES, QUERIES + 2);
-    for (uint32_t i = 0; i < QUERIES * 48; i++) near(guard_row(all.y, 0)[i], want[i], 2e-6);
-    for (uint32_t r = 0; r < QUERIES; r++) {
-        cache_run(&one, &p, r, 1, 1);
-        same_rows(all.y, one.y, r, 0, 1, "a row of attention alone");
-        cache_free(&one);
-    }
-    cache_free(&all);
-    unsetenv("STRATA_LANES");
-    op_problem_free(&p);
-}
-
-static void attention_reads_a_cache(void **state)
-{
-    (void)state;
-    check_cache(NULL);
-    check_cache("1");
-    check_cache("4");
-    check_cache("32");
-}
+// ---- attention ---------------------------------------------------------------------------------
 
 // Scores far outside of what exp can hold: the running maximum must carry them.
 static void attention_with_large_scores(void **state)
@@ -382,11 +210,9 @@ static void no_validation_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_variants_agree),       cmocka_unit_test(rows_stand_alone),
-        cmocka_unit_test(matmul_rows_of_any_tape),     cmocka_unit_test(attention_reads_a_cache),
-        cmocka_unit_test(attention_with_large_scores), cmocka_unit_test(scatter_overwrites),
-        cmocka_unit_test(loss_of_extreme_logits),      cmocka_unit_test(loss_of_a_large_vocabulary),
-        cmocka_unit_test(no_validation_messages),
+        cmocka_unit_test(matmul_variants_agree),      cmocka_unit_test(attention_with_large_scores),
+        cmocka_unit_test(scatter_overwrites),         cmocka_unit_test(loss_of_extreme_logits),
+        cmocka_unit_test(loss_of_a_large_vocabulary), cmocka_unit_test(no_validation_messages),
     };
     return cmocka_run_group_tests_name("op rules", tests, open_gpu, close_gpu);
 }

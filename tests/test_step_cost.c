@@ -19,9 +19,14 @@ static void counts_rows_and_pairs(void **state)
 {
     (void)state;
     StepRows rows = {0};
-    step_rows_add(&rows, 3, 2); // its rows see 1, 2 and 3 keys
-    step_rows_add(&rows, 1, 1);
+    step_rows_add(&rows, &TINY, 3, 2); // its rows see 1, 2 and 3 keys
+    step_rows_add(&rows, &TINY, 1, 1);
     assert_true(rows.rows == 4 && rows.supervised == 3 && rows.pairs == 7);
+    const LlamaConfig window = {.window = 2};
+    rows = (StepRows){0};
+    step_rows_add(&rows, &window, 5, 1); // 1, 2, 2, 2 and 2
+    step_rows_add(&rows, &window, 1, 1);
+    assert_true(rows.rows == 6 && rows.pairs == 10);
 }
 
 // Matrices of a block: q 4x4, k 2x4, v 2x4, o 4x4, gate 5x4, up 5x4, down 4x5: 108 values.
@@ -50,7 +55,7 @@ static void agrees_with_the_rule_of_thumb(void **state)
                                .vocab_size = 32000};
     static const uint32_t exits[] = {32};
     StepRows rows = {0};
-    step_rows_add(&rows, 128, 128);
+    step_rows_add(&rows, &llama, 128, 128);
     double ratio = step_operations(&llama, exits, 1, &rows) / (6.0 * 6.738e9 * 128);
     assert_true(ratio > 0.97 && ratio < 1.01); // the embedding's parameters multiply nothing
 }

@@ -169,7 +169,7 @@ static void batches_lie_end_to_end(void **state)
     (void)state;
     Batch batch;
     Error err;
-    assert_true(batch_make(&batch, device, 7, &err));
+    assert_true(batch_make(&batch, device, 7, 0, &err));
     for (int round = 0; round < 2; round++) { // it can be filled again
         batch_begin(&batch);
         assert_true(batch_add(&batch, (const uint32_t[]){7, 5, 7, 9}, 4, 2));
@@ -221,8 +221,8 @@ static void packs_are_sequences(void **state)
     assert_int_equal(pack->sequences, 3);
     Batch whole, parts;
     Error err;
-    assert_true(batch_make(&whole, device, example_rows(pack), &err));
-    assert_true(batch_make(&parts, device, example_rows(pack), &err));
+    assert_true(batch_make(&whole, device, example_rows(pack), 0, &err));
+    assert_true(batch_make(&parts, device, example_rows(pack), 0, &err));
     batch_begin(&whole);
     assert_true(batch_add_example(&whole, &set, pack));
     assert_false(batch_add_example(&whole, &set, pack)); // full

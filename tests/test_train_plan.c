@@ -116,6 +116,22 @@ static void choices_hold_what_was_planned(void **state)
     check_shape(&(PlanShape){&own, exits, 3, 1500, 0, .exits_alone = true});
 }
 
+// Every projection with a bias; heads with norms.
+static void biases_hold_what_was_planned(void **state)
+{
+    (void)state;
+    static const uint32_t exits[] = {1, 2, 4};
+    const StorageTypes types = {DTYPE_BF16, DTYPE_F16, DTYPE_U8, DTYPE_BF16};
+    LlamaConfig biases = GROUPED;
+    biases.qkv_bias = biases.o_bias = biases.mlp_bias = true;
+    check_shape(&(PlanShape){&biases, exits, 3, 1500, 0});
+    check_shape(&(PlanShape){&biases, exits, 3, 1500, 0, .storage = types});
+    LlamaConfig norms = GROUPED;
+    norms.qk_norm = true;
+    check_shape(&(PlanShape){&norms, exits, 3, 1500, 0});
+    check_shape(&(PlanShape){&norms, exits, 3, 1500, 0, .storage = types});
+}
+
 // Each role in a type of its own; 3001 rows of the vocabulary do not pack, 3000 do.
 static void storage_types_hold_what_was_planned(void **state)
 {
@@ -348,6 +364,7 @@ int main(void)
         cmocka_unit_test(roles_are_what_they_say),
         cmocka_unit_test(choices_hold_what_was_planned),
         cmocka_unit_test(plans_large_models),
+        cmocka_unit_test(biases_hold_what_was_planned),
         cmocka_unit_test(storage_types_hold_what_was_planned),
         cmocka_unit_test(storage_types_save_memory),
         cmocka_unit_test(soft_holds_what_was_planned),

@@ -26,6 +26,7 @@ typedef struct {
     const char *name;
     void (*record)(Bench *bench);
     uint32_t rows, n, k; // by op; attention: rows, heads, head size
+    Dtype weights;       // matmul and embed
 } Op;
 
 struct Bench {
@@ -97,6 +98,22 @@ static Tensor make_floats(Bench *bench, uint32_t rows, uint32_t cols)
     return make(bench, rows, cols, NULL);
 }
 
+// A parameter of (rows, cols) that is stored as the op says, with random blocks or values.
+static Tensor make_weights(Bench *bench, uint32_t rows, uint32_t cols)
+{
+    Dtype dtype = bench->op->weights;
+    if (dtype == DTYPE_F32) return make_floats(bench, rows, cols);
+    Error err;
+    Tensor tensor = tensor_make_as(bench->gpu, MEMORY_DEVICE, dtype, rows, cols, &err);
+    const void *values = random_values((uint64_t)rows * cols);
+    if (!tensor.span ||
+        !(dtype_blocked(dtype) ? tensor_upload_blocks(bench->gpu, tensor, values, &err)
+                               : tensor_upload(bench->gpu, tensor, values, &err)))
+        stop(err.text);
+    bench->tensors[bench->tensor_count++] = tensor;
+    return tensor;
+}
+
 // One sequence of all rows.
 static Tensor make_row_table(Bench *bench, uint32_t rows)
 {
@@ -155,10 +172,10 @@ static Tape *begin(Bench *bench)
 static void matmul(Bench *b)
 {
     double m = b->op->rows, n = b->op->n, k = b->op->k;
-    Tensor x = make_floats(b, b->op->rows, b->op->k), w = make_floats(b, b->op->n, b->op->k);
+    Tensor x = make_floats(b, b->op->rows, b->op->k), w = make_weights(b, b->op->n, b->op->k);
     Tensor y = make_floats(b, b->op->rows, b->op->n);
     op_matmul(begin(b), y, x, w, b->rows);
-    must(b, 2 * m * n * k, m * k + n * k + m * n);
+    must(b, 2 * m * n * k, m * k + (double)tensor_bytes(w) / 4 + m * n);
 }
 
 static void matmul_back_x(Bench *b)
@@ -182,9 +199,10 @@ static void matmul_back_w(Bench *b)
 static void embed(Bench *b)
 {
     Tensor tokens = make_indices(b, b->op->rows, b->op->n);
-    Tensor table = make_floats(b, b->op->n, b->op->k), y = make_floats(b, b->op->rows, b->op->k);
+    Tensor table = make_weights(b, b->op->n, b->op->k), y = make_floats(b, b->op->rows, b->op->k);
     op_embed(begin(b), y, tokens, table, b->rows);
-    must(b, 0, 2.0 * b->op->rows * b->op->k);
+    double row = (double)tensor_bytes(table) / b->op->n / 4;
+    must(b, 0, b->op->rows * (row + b->op->k));
 }
 
 static void rmsnorm(Bench *b)
@@ -307,15 +325,28 @@ static void adamw(Bench *b)
     must(b, 15 * values, 7 * values);
 }
 
+// A prompt, a few rows and one, with weights of that type.
+#define WEIGHTS(name, dtype)                                                                       \
+    {name, matmul, 512, 512, 512, dtype}, {name, matmul, 4, 2048, 2048, dtype},                    \
+    {                                                                                              \
+        name, matmul, 1, 2048, 2048, dtype                                                         \
+    }
+
 static const Op OPS[] = {
     {"matmul", matmul, 512, 512, 512},
     {"matmul", matmul, 288, 128, 288},
     {"matmul", matmul, 768, 512, 768},
     {"matmul", matmul, 1, 768, 768},
     {"matmul", matmul, 1, 2048, 2048},
+    {"matmul", matmul, 4, 2048, 2048},
     {"matmul", matmul, 1, 32000, 768},
     {"matmul", matmul, 4, 768, 768},
     {"matmul", matmul, 16, 768, 768},
+    WEIGHTS("matmul_f16", DTYPE_F16),
+    WEIGHTS("matmul_q8_0", DTYPE_Q8_0),
+    WEIGHTS("matmul_q4_0", DTYPE_Q4_0),
+    WEIGHTS("matmul_q4_k", DTYPE_Q4_K),
+    WEIGHTS("matmul_q6_k", DTYPE_Q6_K),
     {"matmul_back_x", matmul_back_x, 512, 512, 512},
     {"matmul_back_x", matmul_back_x, 288, 128, 288},
     {"matmul_back_w", matmul_back_w, 512, 512, 512},

@@ -95,7 +95,7 @@ static bool bench_steps(Loaded *loaded, const Dataset *set, const Options *o, co
 
 static bool bench_decoding(Loaded *loaded, const uint32_t *exits, uint32_t exit_count, Error *err)
 {
-    uint32_t prompt = tokenizer_bos(loaded->tokenizer);
+    uint32_t bos = tokenizer_bos(loaded->tokenizer), prompt = bos == TOKEN_NONE ? 0 : bos;
     Session *session = session_open(&loaded->model, 0, err);
     bool ok = session != NULL;
     for (uint32_t e = 0; ok && e < exit_count; e++) {
@@ -157,7 +157,7 @@ int main(int argc, char **argv)
     Error err;
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
-    if (!cli_load(&loaded, options.folder, options.device, &err)) return cli_fail(&err);
+    if (!cli_load(&loaded, options.folder, options.device, DTYPE_F32, &err)) return cli_fail(&err);
     bool ok = run(&options, &loaded, &err);
     cli_unload(&loaded);
     return ok ? EXIT_OK : cli_fail(&err);

@@ -1,12 +1,17 @@
 // What the subcommands share: see cli.h.
+#define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 #include "base/file.h"
+#include "model/gguf_model.h"
+#include "model/gguf_tokenizer.h"
 
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 int cli_fail(const Error *err)
 {
@@ -58,25 +63,87 @@ bool cli_bytes(const char *text, uint64_t *out)
     return true;
 }
 
-static bool load_tokenizer(Loaded *loaded, const char *folder, Error *err)
+bool cli_quant(const char *text, Dtype *out)
 {
-    char path[1024];
-    if (!path_join(path, sizeof path, folder, "tokenizer.json", err)) return false;
-    loaded->tokenizer = tokenizer_load(path, err);
+    *out = strcmp(text, "q4_0") ? DTYPE_Q8_0 : DTYPE_Q4_0;
+    return *out == DTYPE_Q4_0 || !strcmp(text, "q8_0");
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), end_size = strlen(end);
+    return size >= end_size && !strcmp(text + size - end_size, end);
+}
+
+Tokenizer *cli_load_tokenizer(const char *path, Error *err)
+{
+    if (ends_with(path, ".json")) return tokenizer_load(path, err);
+    if (ends_with(path, ".model")) return tokenizer_load_sentencepiece(path, err);
+    if (gguf_is_file(path)) return gguf_tokenizer_load(path, err);
+    return tokenizer_load_folder(path, err);
+}
+
+static bool load_tokenizer(Loaded *loaded, const char *path, Error *err)
+{
+    loaded->tokenizer = cli_load_tokenizer(path, err);
     if (!loaded->tokenizer) return false;
     uint32_t tokens = tokenizer_vocab_size(loaded->tokenizer);
     if (tokens <= loaded->model.config.vocab_size) return true;
-    return error_set(err, "%s: has %u tokens, but the model's vocabulary has %u", path, tokens,
-                     loaded->model.config.vocab_size);
+    return error_set(err, "%s: the tokenizer has %u tokens, but the model's vocabulary has %u",
+                     path, tokens, loaded->model.config.vocab_size);
 }
 
-bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err)
+// What loading shows: on a terminal a line that renews itself, from the first moment that a user
+// would wait; at the end one line where it took a second, or where STRATA_VERBOSE is set.
+typedef struct {
+    double begun; // seconds
+    uint64_t bytes;
+    bool shown;
+} LoadDisplay;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void show_loading(void *user, uint64_t done, uint64_t all)
+{
+    LoadDisplay *display = user;
+    display->bytes = all;
+    if (now() - display->begun < 0.3 || !isatty(STDERR_FILENO)) return;
+    fprintf(stderr, "\rloading: %.2f of %.2f GB, %3.0f %%", 1e-9 * (double)done, 1e-9 * (double)all,
+            100 * (double)done / (double)all);
+    display->shown = true;
+}
+
+static void end_loading(const LoadDisplay *display)
+{
+    double seconds = now() - display->begun, gigabytes = 1e-9 * (double)display->bytes;
+    if (display->shown) fprintf(stderr, "\r\033[K");
+    if (display->bytes && (seconds >= 1 || getenv("STRATA_VERBOSE")))
+        fprintf(stderr, "loaded %.3g GB in %.2f s, %.3g GB/s\n", gigabytes, seconds,
+                gigabytes / seconds);
+}
+
+static bool load_model(Loaded *loaded, const char *path, Dtype weights, Error *err)
+{
+    LoadDisplay display = {.begun = now()};
+    const LoadOptions options = {weights, show_loading, &display};
+    bool ok = llama_load_with(&loaded->model, loaded->gpu, path, &options, err);
+    if (!ok && display.shown) fprintf(stderr, "\n");
+    if (ok) end_loading(&display);
+    return ok;
+}
+
+bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err)
 {
     *loaded = (Loaded){0};
     LlamaConfig config; // a wrong folder fails before a device is opened
-    if (!config_load(&config, folder, err)) return false;
+    if (!model_config_load(&config, folder, err)) return false;
     loaded->gpu = gpu_open(device, err);
-    if (loaded->gpu && llama_load(&loaded->model, loaded->gpu, folder, err) &&
+    if (loaded->gpu && load_model(loaded, folder, weights, err) &&
         load_tokenizer(loaded, folder, err))
         return true;
     cli_unload(loaded);

@@ -16,9 +16,12 @@ int cmd_plan(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_chat(int argc, char **argv);
+int cmd_calibrate(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 
 // Prints "strata: message" on standard error; returns the status for it.
 int cli_fail(const Error *err);
@@ -30,15 +33,22 @@ int cli_bad_option(const char *usage, char *const *argv);
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
 // A number of bytes, or of decimal MB or GB, such as 500MB; 1 and more.
 bool cli_bytes(const char *text, uint64_t *out);
+// The type that --quant names, "q8_0" or "q4_0", or false.
+bool cli_quant(const char *text, Dtype *out);
 
-// A model that is being used: folder, device, weights, tokenizer.
+// The tokenizer of a model's folder or GGUF file, or of a tokenizer.json or tokenizer.model named
+// itself.
+Tokenizer *cli_load_tokenizer(const char *path, Error *err);
+
+// A model that is being used: folder or GGUF file, device, weights, tokenizer.
 typedef struct {
     Gpu *gpu;
     Llama model;
     Tokenizer *tokenizer;
 } Loaded;
 
-bool cli_load(Loaded *loaded, const char *folder, const char *device, Error *err);
+// The weights are held as `weights` says: see LoadOptions. Shows its progress on standard error.
+bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err);
 void cli_unload(Loaded *loaded);
 
 // Depths from "2,3,5", "exits" (those the model was trained with, else the last block) or "all"

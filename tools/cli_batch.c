@@ -116,73 +116,39 @@ static bool read_records(BatchRun *run, Error *err)
 
 // ---- options of a record -----------------------------------------------------------------------
 
-static const struct {
-    const char *key;
-    int option;
-} KEYS[] = {{"depth", OPTION_DEPTH},
-            {"exit", OPTION_EXIT},
-            {"exits", OPTION_EXITS},
-            {"confidence", OPTION_CONFIDENCE},
-            {"draft", OPTION_DRAFT},
-            {"draft_stop", OPTION_DRAFT_STOP},
-            {"draft_window", OPTION_WINDOW},
-            {"temperature", OPTION_TEMPERATURE},
-            {"top_k", OPTION_TOP_K},
-            {"top_p", OPTION_TOP_P},
-            {"min_p", OPTION_MIN_P},
-            {"repetition_penalty", OPTION_PENALTY},
-            {"seed", OPTION_SEED},
-            {"max_tokens", OPTION_MAX_TOKENS},
-            {"stop", OPTION_STOP}};
-enum { KEY_COUNT = sizeof KEYS / sizeof *KEYS };
-
-static int find_key(const char *key)
+// A list of texts: the first replaces what there was.
+static bool set_stops(Record *r, const cJSON *list, Error *err)
 {
-    for (int i = 0; i < KEY_COUNT; i++)
-        if (!strcmp(key, KEYS[i].key)) return i;
-    return -1;
+    r->decode.stop_count = 0;
+    for (const cJSON *stop = list->child; stop; stop = stop->next) {
+        bool known;
+        if (!cJSON_IsString(stop))
+            return error_set(err, "stop: a text or a list of texts is expected");
+        if (!decode_option(&r->decode, OPTION_STOP, stop->valuestring, &known, err)) return false;
+    }
+    return true;
 }
 
-// A policy of the record replaces that of the command line.
-static void forget_policy(DecodeOptions *decode, int option)
-{
-    if (option == OPTION_EXIT || option == OPTION_EXITS || option == OPTION_DRAFT)
-        decode->exit = decode->exits = decode->draft = NULL;
-    if (option == OPTION_STOP) decode->stop_count = 0;
-}
-
-static bool set_text(Record *r, int option, const char *value, Error *err)
-{
-    bool known;
-    return decode_option(&r->decode, option, value, &known, err);
-}
-
-// A value as the command line would have it. Numbers that stay texts (policies) live in the record.
+// A value as the command line would have it. Numbers become texts, which live in the record.
 static bool set_option(Record *r, int option, const cJSON *value, Error *err)
 {
-    forget_policy(&r->decode, option);
-    if (cJSON_IsArray(value) && option == OPTION_STOP) {
-        for (const cJSON *stop = value->child; stop; stop = stop->next)
-            if (!cJSON_IsString(stop) || !set_text(r, option, stop->valuestring, err))
-                return error_set(err, "stop: a text or a list of texts is expected");
-        return true;
-    }
-    if (cJSON_IsString(value)) return set_text(r, option, value->valuestring, err);
+    if (cJSON_IsArray(value) && option == OPTION_STOP) return set_stops(r, value, err);
+    if (cJSON_IsString(value)) return decode_replace(&r->decode, option, value->valuestring, err);
     if (!cJSON_IsNumber(value)) return error_set(err, "%s: a number or a text", value->string);
     int kept = option == OPTION_DEPTH   ? 0
                : option == OPTION_EXIT  ? 1
                : option == OPTION_DRAFT ? 2
                                         : 3;
     snprintf(r->number_texts[kept], sizeof r->number_texts[kept], "%.17g", value->valuedouble);
-    return set_text(r, option, r->number_texts[kept], err);
+    return decode_replace(&r->decode, option, r->number_texts[kept], err);
 }
 
 static bool read_options(Record *r, bool strict, Error *err)
 {
     for (const cJSON *value = r->json->child; value; value = value->next) {
-        int key = find_key(value->string);
-        if (key >= 0) {
-            if (!set_option(r, KEYS[key].option, value, err)) return false;
+        int option = decode_option_named(value->string);
+        if (option) {
+            if (!set_option(r, option, value, err)) return false;
         } else if (strict && strcmp(value->string, "prompt") != 0) {
             return error_set(err, "key '%.60s' is unknown", value->string);
         }
@@ -243,8 +209,8 @@ static bool prepare(BatchRun *run, const DecodeOptions *defaults, Error *err)
                                     {.policy = r->policy,
                                      .sampler = r->decode.sampler,
                                      .max_tokens = (uint32_t)r->decode.max_tokens,
-                                     .eos = &run->loaded->model.config.eos,
-                                     .eos_count = 1,
+                                     .eos = run->loaded->model.config.eos,
+                                     .eos_count = run->loaded->model.config.eos_count,
                                      .token = text_listener_token,
                                      .user = &r->listener}};
     }

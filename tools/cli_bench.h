@@ -22,6 +22,7 @@ typedef struct {
     bool gen_given;      // answers of a data file are cut there
     uint64_t repeats, records;
     double tolerance; // a share; below 0: not given
+    Dtype weights;    // as cli_load takes it
     bool json, csv, shared_head;
 } BenchOptions;
 
@@ -65,6 +66,7 @@ typedef struct {
 typedef struct {
     const BenchOptions *options;
     Loaded *loaded;
+    DecodeOptions decode; // what a policy does not say; with the model's stored policies
     Session *session;
     TokenList text; // the built-in prompt
     Dataset set;    // of --data

@@ -101,6 +101,27 @@ bool decode_option(DecodeOptions *o, int option, const char *value, bool *known,
     }
 }
 
+int decode_option_named(const char *name)
+{
+    static const struct option options[] = {DECODE_OPTIONS};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const char *a = name, *b = options[i].name;
+        while (*a && (*a == *b || (*a == '_' && *b == '-'))) a++, b++;
+        if (!*a && !*b) return options[i].val;
+    }
+    return 0;
+}
+
+bool decode_replace(DecodeOptions *o, int option, const char *value, Error *err)
+{
+    bool known;
+    if (option == OPTION_DEPTH || option == OPTION_EXIT || option == OPTION_EXITS ||
+        option == OPTION_DRAFT)
+        o->exit = o->exits = o->draft = NULL;
+    if (option == OPTION_STOP) o->stop_count = 0;
+    return decode_option(o, option, value, &known, err);
+}
+
 bool decode_check(const DecodeOptions *o, Error *err)
 {
     int policies = (o->exit != NULL) + (o->exits != NULL) + (o->draft != NULL);
@@ -113,10 +134,30 @@ bool decode_has_policy(const DecodeOptions *o)
     return o->depth || o->exit || o->exits || o->draft;
 }
 
+bool decode_load_stored(DecodeOptions *o, const char *folder, const LlamaConfig *config, Error *err)
+{
+    return policy_file_load(&o->stored, &o->has_stored, folder, config, err);
+}
+
+static bool stored_policy(DepthPolicy *policy, const DecodeOptions *o, PolicyKind kind, Error *err)
+{
+    bool there = kind == POLICY_EXITS ? o->stored.has_exits : o->stored.has_draft;
+    if (!there)
+        return error_set(err, "no calibrated policy is stored with the model: `strata calibrate`");
+    *policy = kind == POLICY_EXITS ? o->stored.exits : o->stored.draft;
+    return true;
+}
+
 bool decode_policy(DepthPolicy *policy, const DecodeOptions *o, const LlamaConfig *config,
                    Error *err)
 {
     uint64_t depth = config->blocks;
+    if (!decode_has_policy(o) && o->has_stored && o->stored.kind != POLICY_FULL)
+        return stored_policy(policy, o, o->stored.kind, err);
+    if (o->exits && !strcmp(o->exits, "calibrated"))
+        return stored_policy(policy, o, POLICY_EXITS, err);
+    if (o->draft && !strcmp(o->draft, "calibrated"))
+        return stored_policy(policy, o, POLICY_DRAFT, err);
     if (o->depth && !cli_number(o->depth, 1, config->blocks, &depth))
         return error_set(err, "--depth %.40s: the model has depths 1 to %u, or 'all'", o->depth,
                          config->blocks);

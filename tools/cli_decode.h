@@ -5,6 +5,7 @@
 
 #include "cli.h"
 #include "infer/decoder.h"
+#include "infer/policy_file.h"
 #include "text/stop.h"
 
 typedef struct {
@@ -16,6 +17,8 @@ typedef struct {
     uint64_t max_tokens;
     const char *stops[STOP_MOST]; // (stop_count)
     size_t stop_count;
+    StoredPolicies stored; // decode_load_stored
+    bool has_stored;
 } DecodeOptions;
 
 DecodeOptions decode_defaults(void);
@@ -65,9 +68,18 @@ enum {
 // Takes one of these options with its value. False and a message where the value is wrong. An
 // option that is none of these is not touched: *known is false then.
 bool decode_option(DecodeOptions *options, int option, const char *value, bool *known, Error *err);
+// The option of that long name, also with "_" for "-"; 0: none.
+int decode_option_named(const char *name);
+// Takes a value in place of what was there before: an option that stands for a policy replaces the
+// policy, a stop text all stop texts. value must outlive the options.
+bool decode_replace(DecodeOptions *options, int option, const char *value, Error *err);
 // Sampling values that do not belong together, or two policies at once.
 bool decode_check(const DecodeOptions *options, Error *err);
-// The depth policy for that model: what the options ask for.
+// Reads the policies that `strata calibrate` left in the model's folder, where there are some.
+bool decode_load_stored(DecodeOptions *options, const char *folder, const LlamaConfig *config,
+                        Error *err);
+// The depth policy for that model: what the options ask for ("calibrated" as --exits or --draft:
+// what is stored), else the stored default, else full depth.
 bool decode_policy(DepthPolicy *policy, const DecodeOptions *options, const LlamaConfig *config,
                    Error *err);
 // Whether any option asks for a policy.

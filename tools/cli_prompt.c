@@ -48,8 +48,10 @@ char *prompt_read(const char *given, const char *file, bool alpaca, Error *err)
 
 bool prompt_tokens(TokenList *out, const Tokenizer *tokenizer, const char *text, Error *err)
 {
-    if (!token_list_push(out, tokenizer_bos(tokenizer))) return error_set(err, "out of memory");
-    return tokenizer_encode(tokenizer, text, strlen(text), out, err);
+    if (!tokenizer_begin(tokenizer, out)) return error_set(err, "out of memory");
+    if (!tokenizer_encode(tokenizer, text, strlen(text), out, err)) return false;
+    return out->count ||
+           error_set(err, "the prompt is empty, and the model has no token that begins a text");
 }
 
 bool text_append(Text *text, const char *more)

@@ -12,7 +12,7 @@ static const char USAGE[] =
     "strata bench MODEL [--depths 2,3,5|exits|all] [--policies \"exits 2:.9,4:.8; exit .9; "
     "draft 2; draft auto\"] [--prompt-tokens 64[,256...]] [--gen-tokens 64] [--repeat 5] "
     "[--data FILE [--records 50]] [--json | --csv] [--compare FILE.json [--tolerance PERCENT]] "
-    "[--shared-head] [--device N|NAME]";
+    "[--shared-head] [--quant q8_0|q4_0] [--device N|NAME]";
 
 static bool parse_prompts(BenchOptions *o, const char *text, Error *err)
 {
@@ -62,6 +62,9 @@ static bool take_value(BenchOptions *o, int option, const char *value, Error *er
         return parse_count(&o->gen_tokens, "gen-tokens", value, 0, 1 << 30, err);
     case 'r':
         return parse_count(&o->repeats, "repeat", value, 1, BENCH_REPEATS, err);
+    case 'q':
+        return cli_quant(value, &o->weights) ||
+               error_set(err, "--quant '%.40s' is neither q8_0 nor q4_0", value);
     case 'N':
         return parse_count(&o->records, "records", value, 1, 1 << 30, err);
     default:
@@ -102,6 +105,7 @@ static int parse_options(BenchOptions *o, int argc, char **argv)
                                             {"compare", required_argument, NULL, 'c'},
                                             {"tolerance", required_argument, NULL, 't'},
                                             {"shared-head", no_argument, NULL, 's'},
+                                            {"quant", required_argument, NULL, 'q'},
                                             {"device", required_argument, NULL, 'D'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
@@ -127,8 +131,12 @@ static int parse_options(BenchOptions *o, int argc, char **argv)
 static int parse(BenchOptions *o, int argc, char **argv)
 {
     enum { NOT_GIVEN = UINT32_MAX };
-    *o = (BenchOptions){
-        .gen_tokens = 64, .repeats = 5, .records = 50, .tolerance = -1, .prompt_count = NOT_GIVEN};
+    *o = (BenchOptions){.weights = LLAMA_STORED,
+                        .gen_tokens = 64,
+                        .repeats = 5,
+                        .records = 50,
+                        .tolerance = -1,
+                        .prompt_count = NOT_GIVEN};
     int status = parse_options(o, argc, argv);
     if (status != -1) return status;
     if (argc - optind != 1) return cli_usage(USAGE, "bench takes one MODEL");
@@ -189,8 +197,7 @@ static bool run(const BenchOptions *options, const cJSON *old, int *status, Erro
 {
     Loaded loaded;
     Bench bench;
-    if (!cli_load(&loaded, options->folder, options->device, err)) return false;
-    if (options->shared_head) llama_share_exits(&loaded.model);
+    if (!cli_load(&loaded, options->folder, options->device, options->weights, err)) return false;
     bool ok = bench_open(&bench, options, &loaded, err) && bench_run(&bench, err) &&
               report(&bench, old, status, err);
     bench_close(&bench);

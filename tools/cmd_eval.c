@@ -9,24 +9,23 @@
 
 typedef struct {
     const char *folder, *data, *depths, *device;
+    Dtype weights;
     bool json, shared_head;
 } Options;
 
 static const char USAGE[] =
     "strata eval MODEL --data FILE.json [--depths 2,3,5|exits|all] [--shared-head] [--json]"
-    " [--device N|NAME]";
+    " [--quant q8_0|q4_0] [--device N|NAME]";
 
 // -1: go on; else the status to end with.
 static int parse(Options *o, int argc, char **argv)
 {
-    static const struct option options[] = {{"data", required_argument, NULL, 'd'},
-                                            {"depths", required_argument, NULL, 'n'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"device", required_argument, NULL, 'D'},
-                                            {"shared-head", no_argument, NULL, 's'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    *o = (Options){.depths = "exits"};
+    static const struct option options[] = {
+        {"data", required_argument, NULL, 'd'},  {"depths", required_argument, NULL, 'n'},
+        {"json", no_argument, NULL, 'j'},        {"device", required_argument, NULL, 'D'},
+        {"quant", required_argument, NULL, 'q'}, {"shared-head", no_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},        {0}};
+    *o = (Options){.depths = "exits", .weights = LLAMA_STORED};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
         case 'd':
@@ -43,6 +42,10 @@ static int parse(Options *o, int argc, char **argv)
             break;
         case 'D':
             o->device = optarg;
+            break;
+        case 'q':
+            if (!cli_quant(optarg, &o->weights))
+                return cli_usage(USAGE, "--quant '%.40s' is neither q8_0 nor q4_0", optarg);
             break;
         case 'h':
             printf("usage: %s\n", USAGE);
@@ -115,7 +118,8 @@ int cmd_eval(int argc, char **argv)
     Error err;
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
-    if (!cli_load(&loaded, options.folder, options.device, &err)) return cli_fail(&err);
+    if (!cli_load(&loaded, options.folder, options.device, options.weights, &err))
+        return cli_fail(&err);
     if (options.shared_head) llama_share_exits(&loaded.model);
     bool ok = run(&options, &loaded, &err);
     cli_unload(&loaded);

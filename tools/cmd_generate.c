@@ -14,6 +14,7 @@ enum { REPLAYED = 9 }; // tokens that measure full depth, the first of which war
 
 typedef struct {
     const char *folder, *prompt, *prompt_file, *device;
+    Dtype weights;
     DecodeOptions decode;
     BatchOptions batch;
     bool alpaca, json, shared_head, all_depths;
@@ -21,7 +22,7 @@ typedef struct {
 
 static const char USAGE[] =
     "strata generate MODEL --prompt TEXT|--prompt-file FILE|- " DECODE_USAGE
-    " [--alpaca] [--shared-head] [--json] [--device N|NAME]"
+    " [--alpaca] [--shared-head] [--json] [--quant q8_0|q4_0] [--device N|NAME]"
     " | strata generate MODEL --batch FILE --out FILE [--places N] [--kv-budget SIZE] [--pandalm]"
     " ...";
 
@@ -70,6 +71,9 @@ static bool take_number(Options *o, int option, const char *value, bool *known, 
         o->batch.places = (uint32_t)places;
         return true;
     }
+    if (option == 'q')
+        return cli_quant(value, &o->weights) ||
+               error_set(err, "--quant '%.40s' is neither q8_0 nor q4_0", value);
     if (option == 'k')
         return cli_bytes(value, &o->batch.kv_budget) ||
                error_set(err, "--kv-budget '%.40s': bytes, nMB or nGB are expected", value);
@@ -87,6 +91,7 @@ static int parse_options(Options *o, int argc, char **argv)
                                             {"json", no_argument, NULL, 'j'},
                                             {"shared-head", no_argument, NULL, 's'},
                                             {"device", required_argument, NULL, 'D'},
+                                            {"quant", required_argument, NULL, 'q'},
                                             {"batch", required_argument, NULL, 'b'},
                                             {"out", required_argument, NULL, 'o'},
                                             {"places", required_argument, NULL, 'n'},
@@ -113,7 +118,7 @@ static int parse_options(Options *o, int argc, char **argv)
 static int parse(Options *o, int argc, char **argv)
 {
     Error err;
-    *o = (Options){.decode = decode_defaults(), .batch = {.places = 8}};
+    *o = (Options){.weights = LLAMA_STORED, .decode = decode_defaults(), .batch = {.places = 8}};
     int status = parse_options(o, argc, argv);
     if (status != -1) return status;
     if (argc - optind == 2 && !strcmp(argv[optind + 1], "-") && !o->prompt_file) {
@@ -181,8 +186,8 @@ static bool generate_one(Run *run, const DepthPolicy *policy, Error *err)
     const GenerateOptions options = {.policy = *policy,
                                      .sampler = o->decode.sampler,
                                      .max_tokens = (uint32_t)o->decode.max_tokens,
-                                     .eos = &config->eos,
-                                     .eos_count = 1,
+                                     .eos = config->eos,
+                                     .eos_count = config->eos_count,
                                      .clock = true,
                                      .token = text_listener_token,
                                      .user = &listener};
@@ -242,11 +247,14 @@ int cmd_generate(int argc, char **argv)
     bool batch = options.batch.in != NULL;
     char *text =
         batch ? NULL : prompt_read(options.prompt, options.prompt_file, options.alpaca, &err);
-    bool ok = (batch || text) && cli_load(&loaded, options.folder, options.device, &err);
+    bool ok =
+        (batch || text) && cli_load(&loaded, options.folder, options.device, options.weights, &err);
     if (ok) {
+        ok = decode_load_stored(&options.decode, options.folder, &loaded.model.config, &err);
         if (options.shared_head) llama_share_exits(&loaded.model);
-        ok = batch ? batch_run(&options.batch, &options.decode, &loaded, &err)
-                   : run_prompt(&options, &loaded, text, &err);
+        if (ok)
+            ok = batch ? batch_run(&options.batch, &options.decode, &loaded, &err)
+                       : run_prompt(&options, &loaded, text, &err);
         cli_unload(&loaded);
     }
     free(text);

@@ -16,14 +16,18 @@ static const char USAGE[] =
 
 enum { MOST_DEVICES = 32, SHAPE_EXITS = 8, SHAPE_EXITS_EVERY = 4, MOST_PLANS = 2 };
 
-// LLaMA 2.
+// LLaMA 2: what all sizes have.
+#define LLAMA2                                                                                     \
+    .head_size = 128, .vocab_size = 32000, .context = 4096, .norm_epsilon = 1e-5,                  \
+    .rope_theta = 10000, .bos = 1, .eos = {2}, .eos_count = 1
 static const struct {
     const char *name;
     LlamaConfig config;
 } SHAPES[] = {
-    {"7b", {32, 4096, 11008, 32, 32, 128, 32000, 4096, 1e-5, 10000, false, 1, 2}},
-    {"13b", {40, 5120, 13824, 40, 40, 128, 32000, 4096, 1e-5, 10000, false, 1, 2}},
+    {"7b", {LLAMA2, .blocks = 32, .width = 4096, .hidden = 11008, .heads = 32, .kv_heads = 32}},
+    {"13b", {LLAMA2, .blocks = 40, .width = 5120, .hidden = 13824, .heads = 40, .kv_heads = 40}},
 };
+#undef LLAMA2
 
 typedef struct {
     const char *path, *shape, *exits, *method;

@@ -43,7 +43,7 @@ static char *answer(Loaded *loaded, Session *session, const TokenList *prompt, u
     *tokens_per_second = 1e3 / generation_ms_per_token(&out);
     generation_free(&out);
     if (!generate_greedy(&out, session, prompt->ids, (uint32_t)prompt->count, depth, ANSWER_TOKENS,
-                         &loaded->model.config.eos, 1, err))
+                         loaded->model.config.eos, loaded->model.config.eos_count, err))
         return NULL;
     char *text = tokenizer_decode(loaded->tokenizer, out.tokens, out.count);
     if (!text) error_set(err, "out of memory");
@@ -56,7 +56,7 @@ static bool generate_all(Loaded *loaded, const AlpacaRecord *record, Report *rep
     TokenList prompt = {0};
     char *text = alpaca_prompt(record->instruction, record->input);
     Session *session = session_open(&loaded->model, 0, err);
-    bool ok = session && text && token_list_push(&prompt, tokenizer_bos(loaded->tokenizer)) &&
+    bool ok = session && text && tokenizer_begin(loaded->tokenizer, &prompt) &&
               tokenizer_encode(loaded->tokenizer, text, strlen(text), &prompt, err);
     for (uint32_t i = 0; ok && i < report->count; i++) {
         report->answers[i] =
@@ -91,12 +91,12 @@ static bool run(const char *base, const char *tuned, const char *data, Error *er
     Loaded loaded = {0};
     AlpacaFile file;
     if (!alpaca_file_load(&file, data, err)) return false;
-    bool ok = cli_load(&loaded, tuned, NULL, err) &&
+    bool ok = cli_load(&loaded, tuned, NULL, DTYPE_F32, err) &&
               (report.count = cli_depths(report.depths, "exits", &loaded.model.config, err)) &&
               score(&loaded, data, &report, report.tuned, err) &&
               generate_all(&loaded, &file.records[0], &report, err);
     cli_unload(&loaded);
-    ok = ok && cli_load(&loaded, base, NULL, err) &&
+    ok = ok && cli_load(&loaded, base, NULL, DTYPE_F32, err) &&
          report.depths[report.count - 1] <= loaded.model.config.blocks &&
          score(&loaded, data, &report, report.base, err);
     cli_unload(&loaded);

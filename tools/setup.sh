@@ -9,7 +9,8 @@
 set -euo pipefail
 
 readonly BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkgconf libvulkan-dev libvulkan-volk-dev
-    libvulkan1 glslc libshaderc-dev libcjson-dev libxxhash-dev libcmocka-dev mesa-vulkan-drivers ca-certificates
+    libvulkan1 glslc libshaderc-dev libcjson-dev libxxhash-dev libpcre2-dev libunistring-dev
+    libcmocka-dev mesa-vulkan-drivers ca-certificates
     g++ glslang-dev spirv-tools) # the last three: what libshaderc needs where it is linked static
 # libasan and libubsan come with gcc.
 readonly TEST_PACKAGES=(vulkan-validationlayers)

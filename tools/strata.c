@@ -11,10 +11,14 @@ static const struct {
     {"train", "fine-tune (or train) a model with SoFT or SFT", cmd_train},
     {"plan", "the memory that train will need, and which devices have it", cmd_plan},
     {"eval", "loss, perplexity, accuracy and exact match per depth", cmd_eval},
-    {"generate", "generate text at one depth or at each", cmd_generate},
+    {"generate", "generate text: fixed depth, early exits, drafts; one prompt or many",
+     cmd_generate},
+    {"chat", "a conversation in the terminal", cmd_chat},
+    {"calibrate", "choose exit thresholds and drafts for a model, from data", cmd_calibrate},
     {"bench", "tokens per second at each depth and under each policy", cmd_bench},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
-    {"convert", "make a Hugging Face folder from a llama2.c checkpoint", cmd_convert},
+    {"convert", "between Hugging Face folders and GGUF files, and from llama2.c", cmd_convert},
+    {"tokenize", "turn texts into ids of tokens, or ids into texts", cmd_tokenize},
     {"export", "write the model at one depth as a Hugging Face folder", cmd_export},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };

@@ -7,9 +7,9 @@
 
 enum { SLOT_ROWS, SLOT_SUPERVISED, SLOT_DISTINCT };
 
-bool batch_make(Batch *batch, Gpu *gpu, uint32_t capacity, Error *err)
+bool batch_make(Batch *batch, Gpu *gpu, uint32_t capacity, uint32_t window, Error *err)
 {
-    *batch = (Batch){.gpu = gpu, .capacity = capacity};
+    *batch = (Batch){.gpu = gpu, .capacity = capacity, .window = window};
     const struct {
         Tensor *tensor;
         uint32_t rows, cols;
@@ -48,16 +48,17 @@ void batch_begin(Batch *batch)
 static void add_sequence(Batch *batch, const uint32_t *tokens, const uint8_t *marks,
                          uint32_t length, uint32_t prompt)
 {
-    uint32_t rows = length - 1, first = batch->used;
+    uint32_t rows = length - 1, first = batch->used, end = first + rows;
+    uint32_t window = batch->window && batch->window < rows ? batch->window : rows;
     uint32_t *inputs = tensor_host(batch->tokens), *table = tensor_host(batch->row_table);
     uint32_t *index = tensor_host(batch->index), *targets = tensor_host(batch->targets);
     for (uint32_t i = 0; i < rows; i++) {
         uint32_t row = first + i, *words = table + ROW_WORDS * (size_t)row;
         inputs[row] = tokens[i];
         words[ROW_POSITION] = i;
-        words[ROW_FIRST_KEY] = first;
+        words[ROW_FIRST_KEY] = i < window ? first : row + 1 - window;
         words[ROW_LAST_KEY] = row + 1;
-        words[ROW_UNTIL] = first + rows;
+        words[ROW_UNTIL] = end - row < window ? end : row + window;
         if (marks ? !(marks[i + 1] & MARK_LOSS) : i + 1 < prompt) continue;
         index[batch->supervised] = row;
         targets[batch->supervised++] = tokens[i + 1];

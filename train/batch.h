@@ -11,6 +11,7 @@ typedef struct {
     Gpu *gpu;
     Counts *counts;
     uint32_t capacity; // R
+    uint32_t window;   // keys that a row sees at most, its own the last; 0: its whole sequence
     uint64_t *sorted;  // (R) scratch: token << 32 | row
     Tensor tokens;     // (R, 1) inputs
     Tensor row_table;  // (R, 4) see shaders/args.h
@@ -22,7 +23,7 @@ typedef struct {
     uint32_t supervised;
 } Batch;
 
-bool batch_make(Batch *batch, Gpu *gpu, uint32_t capacity, Error *err);
+bool batch_make(Batch *batch, Gpu *gpu, uint32_t capacity, uint32_t window, Error *err);
 void batch_free(Batch *batch);
 
 // Empties the batch / appends one sequence of `length` tokens, of which the leading `prompt` are no

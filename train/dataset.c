@@ -72,7 +72,7 @@ static bool find_key(Source *source, Error *err)
 {
     const DatasetOptions *o = &source->options;
     const uint32_t numbers[] = {VERSION, o->context, tokenizer_bos(o->tokenizer),
-                                tokenizer_eos(o->tokenizer)};
+                                tokenizer_eos(o->tokenizer), tokenizer_adds_bos(o->tokenizer)};
     Hasher hasher = {0};
     hash_put(&hasher, numbers, sizeof numbers);
     hash_put(&hasher, o->separator, strlen(o->separator) + 1);

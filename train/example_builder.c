@@ -69,6 +69,7 @@ bool example_builder_record(ExampleBuilder *b, Error *err)
 {
     b->records++;
     b->record.count = 0;
+    if (!tokenizer_adds_bos(b->tokenizer)) return true;
     return push(&b->record, tokenizer_bos(b->tokenizer), MARK_BEGIN, err);
 }
 
@@ -93,6 +94,7 @@ bool example_builder_round(ExampleBuilder *b, const char *prompt, const char *an
               tokenizer_encode(b->tokenizer, prompt, strlen(prompt), &alone, err) &&
               tokenizer_encode(b->tokenizer, text, strlen(text), &b->record, err) &&
               push(&b->record, tokenizer_eos(b->tokenizer), 0, err);
+    if (ok && !first) b->record.ids[0] |= (uint32_t)MARK_BEGIN << FLAG_SHIFT; // without BOS
     for (size_t i = first + alone.count; ok && i < b->record.count; i++)
         b->record.ids[i] |= (uint32_t)MARK_LOSS << FLAG_SHIFT;
     token_list_free(&alone);
@@ -141,7 +143,8 @@ bool example_builder_text(ExampleBuilder *b, const char *text, size_t size, Erro
 {
     if (!b->piece.count) {
         b->records++;
-        if (!push_text(b, tokenizer_bos(b->tokenizer), err)) return false;
+        if (tokenizer_adds_bos(b->tokenizer) && !push_text(b, tokenizer_bos(b->tokenizer), err))
+            return false;
     }
     TokenList ids = {0};
     bool ok = tokenizer_encode(b->tokenizer, text, size, &ids, err);

@@ -124,6 +124,13 @@ static void take_kv(Planner *p, const LlamaConfig *c, Dtype dtype, uint64_t rows
     set_role(p, PLAN_ACTIVATIONS);
 }
 
+// Heads before their norms, where they have some.
+static void take_raw(Planner *p, const LlamaConfig *c, Dtype dtype, uint64_t rows)
+{
+    const uint32_t cols[] = {c->heads * c->head_size, c->kv_heads * c->head_size};
+    if (c->qk_norm) take_columns(p, dtype, rows, cols, 2);
+}
+
 // block_activations_make
 static void take_activations(Planner *p, const LlamaConfig *c, uint64_t rows)
 {
@@ -131,6 +138,7 @@ static void take_activations(Planner *p, const LlamaConfig *c, uint64_t rows)
     const uint32_t cols[] = {c->width, heads,     heads,     2 * c->heads, c->width,
                              c->width, c->hidden, c->hidden, c->hidden,    c->width};
     take_columns(p, DTYPE_F32, rows, cols, sizeof cols / sizeof *cols);
+    take_raw(p, c, DTYPE_F32, rows);
     take_kv(p, c, DTYPE_F32, rows);
 }
 
@@ -141,6 +149,7 @@ static void take_kept(Planner *p, const LlamaConfig *c, Dtype dtype, uint64_t ro
     const uint32_t cols[] = {c->width, heads,     heads,     c->width,
                              c->width, c->hidden, c->hidden, c->hidden};
     take_columns(p, dtype, rows, cols, sizeof cols / sizeof *cols);
+    take_raw(p, c, dtype, rows);
     take_kv(p, c, dtype, rows);
     take(p, rows, 2 * c->heads);
 }
@@ -149,7 +158,8 @@ static void take_kept(Planner *p, const LlamaConfig *c, Dtype dtype, uint64_t ro
 static void take_block_gradients(Planner *p, const LlamaConfig *c, uint64_t rows)
 {
     uint32_t heads = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
-    const uint32_t cols[] = {c->hidden, c->hidden, c->hidden, c->width, heads, heads, kv, kv, 1};
+    const uint32_t cols[] = {
+        c->hidden, c->hidden, c->hidden, c->width, heads, heads, kv, kv, c->qk_norm ? c->heads : 1};
     take_columns(p, DTYPE_F32, rows, cols, sizeof cols / sizeof *cols);
 }
 

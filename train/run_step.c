@@ -61,7 +61,8 @@ static bool run_batches(Run *run, const Draw *draws, StepReport *report, Error *
     uint32_t blocks = run->model.config.blocks;
     StepRows rows = {0};
     for (uint32_t i = 0; i < c->batch_size * c->grad_accum; i++)
-        step_rows_add(&rows, example_rows(draws[i].example), example_supervised(draws[i].example));
+        step_rows_add(&rows, &run->model.config, example_rows(draws[i].example),
+                      example_supervised(draws[i].example));
     report->tokens = (uint64_t)rows.rows;
     report->supervised = (uint64_t)rows.supervised;
     report->operations = step_operations(&run->model.config, c->exits, c->exit_count, &rows);

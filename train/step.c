@@ -162,6 +162,7 @@ static bool make_lists(Step *s, Error *err)
 
 Step *step_open_with(Llama *model, const StepOptions *options, Error *err)
 {
+    if (options->backward && !llama_expect_f32(model, "training", err)) return NULL;
     Step *s = calloc(1, sizeof *s);
     if (!s) {
         error_set(err, "out of memory");
@@ -176,7 +177,8 @@ Step *step_open_with(Llama *model, const StepOptions *options, Error *err)
     s->options.exits = s->exits;
     s->deepest = s->exits[count - 1];
     s->chunk = step_chunk_rows(options->capacity, model->config.vocab_size);
-    if (make_lists(s, err) && batch_make(&s->batch, model->gpu, options->capacity, err) &&
+    if (make_lists(s, err) &&
+        batch_make(&s->batch, model->gpu, options->capacity, model->config.window, err) &&
         make_tensors(s, err) && step_record(s, err) && step_refresh(s, err))
         return s;
     step_close(s);

@@ -1,11 +1,12 @@
 // The operations of a training step: see step_cost.h.
 #include "train/step_cost.h"
 
-void step_rows_add(StepRows *sum, uint32_t rows, uint32_t supervised)
+void step_rows_add(StepRows *sum, const LlamaConfig *config, uint32_t rows, uint32_t supervised)
 {
+    double seen = config->window && config->window < rows ? config->window : rows;
     sum->rows += rows;
     sum->supervised += supervised;
-    sum->pairs += 0.5 * rows * (rows + 1.0);
+    sum->pairs += seen * (rows - 0.5 * (seen - 1));
 }
 
 // Values of a block's matrices.

@@ -20,11 +20,12 @@
 typedef struct {
     double rows;
     double supervised;
-    double pairs; // of a query and a key that it attends to: n (n + 1) / 2 for a record of n rows
+    double pairs; // of a query and a key that it attends to: n (n + 1) / 2 for a record of n rows,
+                  // less where the model's window is shorter than n
 } StepRows;
 
 // Adds a record of `rows` rows, of which `supervised` carry loss.
-void step_rows_add(StepRows *sum, uint32_t rows, uint32_t supervised);
+void step_rows_add(StepRows *sum, const LlamaConfig *config, uint32_t rows, uint32_t supervised);
 
 // Operations of a step (forward and backward) with ascending exits (exit_count, at least 1).
 double step_operations(const LlamaConfig *config, const uint32_t *exits, uint32_t exit_count,

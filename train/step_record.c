@@ -20,7 +20,7 @@ static void record_forward(Step *s, Tape *tape, uint32_t block)
 {
     const BlockRows rows = block_rows(s);
     block_forward(tape, &s->model->config, &s->copies.llama.blocks[block], step_kept(s, block),
-                  step_stream(s, block + 1), step_stream(s, block), &rows, NULL, &s->kept[block]);
+                  step_stream(s, block + 1), step_stream(s, block), &rows, &s->kept[block]);
 }
 
 static void record_skip(Step *s, Tape *tape, uint32_t block)

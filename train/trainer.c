@@ -36,11 +36,14 @@ static bool open_shape(Run *run, Error *err)
 static bool open_tokenizer(Run *run, Error *err)
 {
     const TrainConfig *c = run->config;
-    if (!path_join(run->tokenizer_path, sizeof run->tokenizer_path,
-                   c->tokenizer ? c->tokenizer : c->model, "tokenizer.json", err))
+    const char *folder = c->tokenizer ? c->tokenizer : c->model;
+    if (!tokenizer_find_file(run->tokenizer_path, sizeof run->tokenizer_path, folder, err))
         return false;
-    run->tokenizer = tokenizer_load(run->tokenizer_path, err);
+    run->tokenizer = tokenizer_load_folder(folder, err);
     if (!run->tokenizer) return false;
+    if (tokenizer_eos(run->tokenizer) == TOKEN_NONE)
+        return error_set(err, "%s: names no token that ends a text, which training needs",
+                         run->tokenizer_path);
     if (tokenizer_vocab_size(run->tokenizer) <= run->shape.vocab_size) return true;
     return error_set(err, "%s: has %" PRIu32 " tokens, but the model's vocabulary has %" PRIu32,
                      run->tokenizer_path, tokenizer_vocab_size(run->tokenizer),

@@ -43,6 +43,13 @@ static VkResult allocate_set(Gpu *gpu, Descriptors *own, VkDescriptorSet *set)
     return result;
 }
 
+// By the bytes of a vector: four values of f32, of 16 bits, or any words of quantised values.
+static VkFormat texel_format(Tensor tensor)
+{
+    if (dtype_blocked(tensor.dtype)) return VK_FORMAT_R32G32B32A32_UINT;
+    return tensor.dtype == DTYPE_F32 ? VK_FORMAT_R32G32B32A32_SFLOAT : VK_FORMAT_R32G32_UINT;
+}
+
 // The tensor as a texel buffer of vectors; its view lives as long as the descriptors.
 static VkResult make_view(Gpu *gpu, Descriptors *own, Tensor tensor, VkBufferView *view)
 {
@@ -52,8 +59,7 @@ static VkResult make_view(Gpu *gpu, Descriptors *own, Tensor tensor, VkBufferVie
     const VkBufferViewCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
         .buffer = tensor.span->block->buffer,
-        .format = tensor.dtype == DTYPE_F32 ? VK_FORMAT_R32G32B32A32_SFLOAT
-                                            : VK_FORMAT_R32G32_UINT, // four values of 16 bits
+        .format = texel_format(tensor),
         .offset = tensor.span->offset + tensor.offset,
         .range = tensor_bytes(tensor),
     };

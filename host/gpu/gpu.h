@@ -81,7 +81,8 @@ typedef enum {
 
 // A matrix in a span, row-major. Values of less than 4 bytes are packed into words, the first in
 // the lowest bits, so that no device needs storage of 8 or 16 bits; there cols is a multiple of 4.
-// An open value: copy it freely.
+// Of quantised types cols is a multiple of dtype_block, and a row is what gpu/blocks.h makes of its
+// blocks. An open value: copy it freely.
 typedef struct {
     Span *span;
     uint64_t offset; // bytes into the span, a multiple of 256
@@ -97,6 +98,7 @@ Tensor tensor_make(Gpu *gpu, Memory memory, uint32_t rows, uint32_t cols, Error 
 // Gives the span back; no view of it may be used any more. A NULL span is ignored.
 void tensor_free(Gpu *gpu, Tensor *tensor);
 uint64_t tensor_bytes(Tensor tensor);
+uint32_t tensor_texel(Tensor tensor); // bytes of a vector of its texel view
 // Rows first .. first + rows - 1; their offset must be a multiple of 256 bytes.
 Tensor tensor_rows(Tensor tensor, uint32_t first, uint32_t rows);
 // Where the host sees a MEMORY_HOST tensor; NULL for others.
@@ -105,6 +107,9 @@ void *tensor_host(Tensor tensor);
 // is being recorded.
 bool tensor_upload(Gpu *gpu, Tensor tensor, const void *values, Error *err);
 bool tensor_download(Gpu *gpu, Tensor tensor, void *values, Error *err);
+// The same of a quantised tensor from (rows, cols) in blocks as files hold them (base/quant.h),
+// dtype_bytes of them.
+bool tensor_upload_blocks(Gpu *gpu, Tensor tensor, const uint8_t *blocks, Error *err);
 // Bytes that tensors hold now and held at the peak, and what was taken from the device for them, in
 // larger pieces that are kept.
 uint64_t gpu_memory_used(const Gpu *gpu);
@@ -155,7 +160,7 @@ typedef struct {
     // By binding; a NULL span is a binding that is not used. A kernel sees tensor i as the storage
     // buffer at binding i or, where it says so, as the texel view (of vectors of four values, read
     // only) at binding GPU_BINDINGS + i: a samplerBuffer of f32 or, for 16 bits a value, a
-    // usamplerBuffer of two words.
+    // usamplerBuffer of two words, for quantised values one of four.
     Tensor tensors[GPU_BINDINGS];
     const void *args; // push constants
     uint32_t args_bytes;

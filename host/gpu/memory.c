@@ -1,4 +1,5 @@
 // Device memory: few large buffers that are cut into spans, and copies through a staging span.
+#include "gpu/blocks.h"
 #include "gpu/internal.h"
 
 #include <assert.h>
@@ -158,14 +159,19 @@ static Span *span_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
     return span;
 }
 
+static uint64_t row_bytes(Tensor tensor)
+{
+    if (dtype_blocked(tensor.dtype)) return blocks_row_bytes(tensor.dtype, tensor.cols);
+    return (uint64_t)tensor.cols * dtype_size(tensor.dtype);
+}
+
 Tensor tensor_make_as(Gpu *gpu, Memory memory, Dtype dtype, uint32_t rows, uint32_t cols,
                       Error *err)
 {
-    assert(rows && cols && (dtype == DTYPE_F32 || cols % 4 == 0));
-    const uint64_t most = UINT64_MAX / 16; // no device has it; four bytes a value still fit 64 bits
-    uint64_t values = (uint64_t)rows * cols;
+    assert(rows && cols && (dtype == DTYPE_F32 || cols % 4 == 0) && cols % dtype_block(dtype) == 0);
+    const uint64_t most = UINT64_MAX / 16; // no device has it
     Tensor tensor = {.rows = rows, .cols = cols, .dtype = dtype};
-    uint64_t bytes = dtype_size(dtype) * (values < most ? values : most);
+    uint64_t each = row_bytes(tensor), bytes = each > most / rows ? most : each * rows;
     tensor.span = span_make(gpu, memory, align_up(bytes), err);
     if (!tensor.span) return tensor;
     Tape *zero = tape_begin(gpu, "zero", err);
@@ -193,13 +199,18 @@ void tensor_free(Gpu *gpu, Tensor *tensor)
 
 uint64_t tensor_bytes(Tensor tensor)
 {
-    return (uint64_t)tensor.rows * tensor.cols * dtype_size(tensor.dtype);
+    return tensor.rows * row_bytes(tensor);
+}
+
+uint32_t tensor_texel(Tensor tensor)
+{
+    return dtype_blocked(tensor.dtype) ? 16 : 4 * dtype_size(tensor.dtype);
 }
 
 Tensor tensor_rows(Tensor tensor, uint32_t first, uint32_t rows)
 {
     assert(first <= tensor.rows && rows <= tensor.rows - first);
-    tensor.offset += (uint64_t)first * tensor.cols * dtype_size(tensor.dtype);
+    tensor.offset += first * row_bytes(tensor);
     tensor.rows = rows;
     assert(tensor.offset % ALIGNMENT == 0);
     return tensor;
@@ -265,15 +276,39 @@ static bool copy_run(Gpu *gpu, Tensor tensor, uint64_t at, uint64_t size, bool u
     return result == VK_SUCCESS || gpu_fail(gpu, result, "copy", err);
 }
 
-bool tensor_upload(Gpu *gpu, Tensor tensor, const void *values, Error *err)
+// Copies `total` bytes of values to the tensor, `first` bytes into it.
+static bool upload(Gpu *gpu, Tensor tensor, uint64_t first, const void *values, uint64_t total,
+                   Error *err)
 {
-    uint64_t total = tensor_bytes(tensor);
     for (uint64_t at = 0; at < total; at += STAGING_BYTES) {
         uint64_t size = total - at < STAGING_BYTES ? total - at : STAGING_BYTES;
         memcpy(tensor_host(gpu->staging), (const uint8_t *)values + at, size);
-        if (!copy_run(gpu, tensor, at, size, true, err)) return false;
+        if (!copy_run(gpu, tensor, first + at, size, true, err)) return false;
     }
     return true;
+}
+
+bool tensor_upload(Gpu *gpu, Tensor tensor, const void *values, Error *err)
+{
+    return upload(gpu, tensor, 0, values, tensor_bytes(tensor), err);
+}
+
+bool tensor_upload_blocks(Gpu *gpu, Tensor tensor, const uint8_t *blocks, Error *err)
+{
+    uint64_t each = row_bytes(tensor), bytes = dtype_bytes(tensor.dtype, tensor.cols);
+    uint64_t fit = each < STAGING_BYTES ? STAGING_BYTES / each : 1; // rows at a time
+    if (fit > tensor.rows) fit = tensor.rows;
+    uint32_t *words = malloc(fit * each);
+    bool ok = words || error_set(err, "out of memory");
+    for (uint64_t row = 0; ok && row < tensor.rows; row += fit) {
+        uint64_t rows = tensor.rows - row < fit ? tensor.rows - row : fit;
+        for (uint64_t r = 0; r < rows; r++)
+            blocks_lay_out(tensor.dtype, words + r * (each / 4), blocks + (row + r) * bytes,
+                           tensor.cols);
+        ok = upload(gpu, tensor, row * each, words, rows * each, err);
+    }
+    free(words);
+    return ok;
 }
 
 bool tensor_download(Gpu *gpu, Tensor tensor, void *values, Error *err)

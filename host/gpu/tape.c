@@ -157,7 +157,7 @@ static bool check_bindings(Tape *tape, const Dispatch *dispatch)
     for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
         uint64_t bytes = dispatch->tensors[i].span ? tensor_bytes(dispatch->tensors[i]) : 0;
         bool texels = tape->gpu->access[dispatch->kernel].texels >> i & 1;
-        uint64_t view = info->texel_bytes / 4 * dtype_size(dispatch->tensors[i].dtype);
+        uint64_t view = info->texel_bytes / 16 * tensor_texel(dispatch->tensors[i]);
         uint64_t most = texels && view < info->binding_bytes ? view : info->binding_bytes;
         if (bytes <= most) continue;
         tape->failed = true;

@@ -320,7 +320,8 @@ static bool take_check(Decoder *d, Error *err)
     Sequence *s = d->sequence;
     uint32_t base = s->count - d->made, depth = d->options.policy.depth;
     if (d->drafting.clock && d->first)
-        drafting_timed_check(&d->drafting, d->plan, d->made + 1, now() - d->asked_at);
+        drafting_timed_check(&d->drafting, d->plan, d->made + 1, d->made && d->made == d->asked,
+                             now() - d->asked_at);
     for (uint32_t i = 0; i < d->made; i++) {
         uint32_t token = s->tokens[base + i];
         if (!accept(d, i, base + i, &token)) {

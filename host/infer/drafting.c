@@ -76,14 +76,15 @@ static double rate(double hits, double tries, double prior)
 }
 
 // Expected tokens per cost: token i of a draft is made with probability made^i and stands, if all
-// before it do, with accepted^i; behind the last that stands the check gives one more.
+// before it do, with accepted^i; behind the last that stands the check gives one more. The last
+// draft passes its blocks only with the check.
 static double gain(const Drafting *d, const DraftCandidate *c, uint32_t window)
 {
     double made = rate(c->made, c->asked, PRIOR_MADE);
     double stands = made * rate(c->accepted, c->judged, PRIOR_ACCEPTED);
     double tokens = 1, cost = check_cost(d, c->depth, window + 1);
-    for (uint32_t i = 0; i < window; i++) {
-        tokens += pow(stands, i + 1);
+    for (uint32_t i = 0; i <= window; i++) {
+        if (i) tokens += pow(stands, i);
         cost += pow(made, i) * draft_cost(d, c);
     }
     return tokens / cost;
@@ -147,8 +148,11 @@ void drafting_timed_draft(Drafting *d, DraftPlan plan, double seconds)
     blend(&d->seconds_per_byte, seconds / pass_cost(d, plan.depth));
 }
 
-void drafting_timed_check(Drafting *d, DraftPlan plan, uint32_t rows, double seconds)
+void drafting_timed_check(Drafting *d, DraftPlan plan, uint32_t rows, bool drafts, double seconds)
 {
+    const DraftCandidate *c = drafts ? find(d, plan.depth) : NULL;
+    if (c) seconds -= draft_cost(d, c);
+    if (seconds <= 0) return;
     double whole = seconds * pass_cost(d, d->depth) / pass_cost(d, d->depth - plan.depth);
     blend(&d->check_seconds[check_class(rows)], whole);
     blend(&d->seconds_per_byte, whole / pass_cost(d, d->depth));

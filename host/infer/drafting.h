@@ -42,8 +42,10 @@ DraftPlan drafting_plan(const Drafting *drafting);
 // A round: drafts that were asked for and made, and how many of these were accepted.
 void drafting_learn(Drafting *drafting, DraftPlan plan, uint32_t asked, uint32_t made,
                     uint32_t accepted);
-// What a drafted token took, and a check of `rows` rows from plan.depth on.
+// What a drafted token took, and a check of `rows` rows from plan.depth on, with `drafts` also the
+// last draft's way through the blocks that draft.
 void drafting_timed_draft(Drafting *drafting, DraftPlan plan, double seconds);
-void drafting_timed_check(Drafting *drafting, DraftPlan plan, uint32_t rows, double seconds);
+void drafting_timed_check(Drafting *drafting, DraftPlan plan, uint32_t rows, bool drafts,
+                          double seconds);
 
 #endif

@@ -16,8 +16,9 @@ enum { SETS = sizeof SIZES / sizeof *SIZES };
 // Recorded when they are first needed, replayed ever after.
 typedef struct {
     uint32_t rows;
-    Tape *embed;
-    Tape **loads, **blocks, **stores, **exits; // (L + 1) by blocks passed before it
+    Tape *embed, *load, *store;
+    Tape **blocks; // (L)
+    Tape **exits;  // (L + 1) by depth
 } TapeSet;
 
 struct Runner {
@@ -31,7 +32,7 @@ struct Runner {
     Tensor row_table;             // (R, ROW_WORDS)
     Tensor pages;                 // (pool's pages, 1)
     Tensor logits;                // (R, V)
-    Tensor streams[2];            // (R, D): the residual stream, taken in turn
+    Tensor stream;                // (R, D): the residual stream
     Tensor last, normed;          // (R, D) behind an exit
     TapeSet sets[SETS];
     Tape **list; // (L + 4) what is submitted
@@ -44,17 +45,19 @@ typedef void Record(Runner *r, Tape *tape, uint32_t depth, Rows rows);
 static void record_embed(Runner *r, Tape *tape, uint32_t depth, Rows rows)
 {
     (void)depth;
-    op_embed(tape, r->streams[0], r->tokens, r->model->embed, rows);
+    op_embed(tape, r->stream, r->tokens, r->model->embed, rows);
 }
 
 static void record_load(Runner *r, Tape *tape, uint32_t depth, Rows rows)
 {
-    op_gather(tape, r->streams[depth % 2], r->pool->residuals, r->slots, rows);
+    (void)depth;
+    op_gather(tape, r->stream, r->pool->residuals, r->slots, rows);
 }
 
 static void record_store(Runner *r, Tape *tape, uint32_t depth, Rows rows)
 {
-    op_scatter(tape, r->pool->residuals, r->streams[depth % 2], r->slots, false, rows);
+    (void)depth;
+    op_scatter(tape, r->pool->residuals, r->stream, r->slots, false, rows);
 }
 
 static void record_block(Runner *r, Tape *tape, uint32_t depth, Rows rows)
@@ -63,8 +66,8 @@ static void record_block(Runner *r, Tape *tape, uint32_t depth, Rows rows)
     BlockCache cache = r->pool->caches[depth];
     cache.slots = r->slots;
     cache.pages = r->pages;
-    block_forward(tape, &r->model->config, &r->model->blocks[depth], &r->activations,
-                  r->streams[(depth + 1) % 2], r->streams[depth % 2], &block_rows, &cache, NULL);
+    block_cached(tape, &r->model->config, &r->model->blocks[depth], &r->activations, r->stream,
+                 &block_rows, &cache);
 }
 
 // An exit has its own norm and head where the model says so.
@@ -73,7 +76,7 @@ static void record_exit(Runner *r, Tape *tape, uint32_t depth, Rows rows)
     const Llama *m = r->model;
     Tensor norm = llama_exit_norm(m, depth);
     rows.slot = SLOT_WANTED;
-    op_gather(tape, r->last, r->streams[depth % 2], r->wanted, rows);
+    op_gather(tape, r->last, r->stream, r->wanted, rows);
     if (norm.span) op_rmsnorm(tape, r->normed, r->last, norm, (float)m->config.norm_epsilon, rows);
     op_matmul(tape, r->logits, norm.span ? r->normed : r->last, llama_exit_head(m, depth), rows);
 }
@@ -116,8 +119,7 @@ static bool make_tensors(Runner *r, Error *err)
         {&r->row_table, MEMORY_HOST, RUNNER_ROWS, ROW_WORDS},
         {&r->pages, MEMORY_HOST, r->pool->pages, 1},
         {&r->logits, MEMORY_HOST, RUNNER_ROWS, c->vocab_size},
-        {&r->streams[0], MEMORY_DEVICE, RUNNER_ROWS, c->width},
-        {&r->streams[1], MEMORY_DEVICE, RUNNER_ROWS, c->width},
+        {&r->stream, MEMORY_DEVICE, RUNNER_ROWS, c->width},
         {&r->last, MEMORY_DEVICE, RUNNER_ROWS, c->width},
         {&r->normed, MEMORY_DEVICE, RUNNER_ROWS, c->width},
     };
@@ -136,11 +138,9 @@ static bool make_sets(Runner *r, Error *err)
     for (int i = 0; i < SETS; i++) {
         TapeSet *set = &r->sets[i];
         set->rows = SIZES[i];
-        set->loads = calloc(4 * room, sizeof(Tape *));
-        if (!set->loads) return error_set(err, "out of memory");
-        set->blocks = set->loads + room;
-        set->stores = set->blocks + room;
-        set->exits = set->stores + room;
+        set->blocks = calloc(2 * room, sizeof(Tape *));
+        if (!set->blocks) return error_set(err, "out of memory");
+        set->exits = set->blocks + room;
     }
     return ok || error_set(err, "out of memory");
 }
@@ -166,8 +166,10 @@ Runner *runner_open(Llama *model, PagePool *pool, uint32_t context, Error *err)
 static void set_free(TapeSet *set, uint32_t blocks)
 {
     tape_free(set->embed);
-    for (size_t i = 0; set->loads && i < 4 * ((size_t)blocks + 1); i++) tape_free(set->loads[i]);
-    free(set->loads);
+    tape_free(set->load);
+    tape_free(set->store);
+    for (size_t i = 0; set->blocks && i < 2 * ((size_t)blocks + 1); i++) tape_free(set->blocks[i]);
+    free(set->blocks);
 }
 
 void runner_close(Runner *r)
@@ -176,9 +178,8 @@ void runner_close(Runner *r)
     Gpu *gpu = r->model->gpu;
     for (int i = 0; i < SETS; i++) set_free(&r->sets[i], r->model->config.blocks);
     block_activations_free(&r->activations, gpu);
-    Tensor *const tensors[] = {&r->turns,     &r->tokens, &r->slots,      &r->wanted,
-                               &r->row_table, &r->pages,  &r->streams[0], &r->streams[1],
-                               &r->last,      &r->normed, &r->logits};
+    Tensor *const tensors[] = {&r->turns, &r->tokens, &r->slots, &r->wanted, &r->row_table,
+                               &r->pages, &r->stream, &r->last,  &r->normed, &r->logits};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) tensor_free(gpu, tensors[i]);
     counts_close(r->counts);
     free(r->list);
@@ -187,7 +188,8 @@ void runner_close(Runner *r)
 
 // ---- running -----------------------------------------------------------------------------------
 
-// The pages of each sequence, one list behind the other; position p attends to 0 .. p.
+// The pages of each sequence, one list behind the other; a position attends to itself and to what
+// is before it, or in its window.
 static void write_tables(Runner *r, const RunRow *rows, uint32_t count)
 {
     uint32_t *table = tensor_host(r->row_table), *slots = tensor_host(r->slots);
@@ -202,7 +204,7 @@ static void write_tables(Runner *r, const RunRow *rows, uint32_t count)
         }
         uint32_t *row = table + (size_t)ROW_WORDS * i;
         row[ROW_POSITION] = rows[i].position;
-        row[ROW_FIRST_KEY] = 0;
+        row[ROW_FIRST_KEY] = config_first_key(&r->model->config, rows[i].position);
         row[ROW_LAST_KEY] = rows[i].position + 1;
         row[ROW_PAGES] = begin;
         tokens[i] = s->tokens[rows[i].position];
@@ -227,12 +229,12 @@ static size_t list_tapes(Runner *r, uint32_t count, uint32_t wanted, uint32_t fr
 {
     TapeSet *set = set_for(r, count);
     Tape **list = r->list;
-    *list++ = from ? ready(r, &set->loads[from], "load", record_load, from, set->rows, err)
+    *list++ = from ? ready(r, &set->load, "load", record_load, 0, set->rows, err)
                    : ready(r, &set->embed, "embed", record_embed, 0, set->rows, err);
     for (uint32_t i = from; i < to && list[-1]; i++)
         *list++ = ready(r, &set->blocks[i], "block", record_block, i, set->rows, err);
     if (to < r->model->config.blocks && list[-1])
-        *list++ = ready(r, &set->stores[to], "store", record_store, to, set->rows, err);
+        *list++ = ready(r, &set->store, "store", record_store, 0, set->rows, err);
     if (wanted && list[-1]) {
         set = set_for(r, wanted);
         *list++ = ready(r, &set->exits[to], "exit", record_exit, to, set->rows, err);

@@ -19,6 +19,8 @@ typedef struct {
     Tensor normed;      // (R, D) attention's input
     Tensor q;           // (R, A * S) turned
     Tensor k, v;        // (R, G * S) k turned
+    Tensor q_raw;       // (R, A * S) before its norm; NULL spans where q and k are not normed
+    Tensor k_raw;       // (R, G * S)
     Tensor attended;    // (R, A * S)
     Tensor stats;       // (R, 2 * A)
     Tensor middle;      // (R, D) the residual stream between attention and MLP
@@ -41,7 +43,7 @@ typedef struct {
     Tensor normed;      // (R, D)
     Tensor attended, q; // (R, A * S)
     Tensor k, v;        // (R, G * S)
-    Tensor inverse;     // (R, 1)
+    Tensor inverse;     // (R, 1); (R, A) where q and k are normed
 } BlockGradients;
 
 // Keys and values of all positions of all sequences at one block, in pages: op_attention_paged. The
@@ -64,15 +66,20 @@ bool block_gradients_make(BlockGradients *g, Gpu *gpu, const LlamaConfig *config
                           Error *err);
 void block_gradients_free(BlockGradients *g, Gpu *gpu);
 
-// Cosines and sines of every position: row t holds cos(t f_j), then sin(t f_j), j < S / 2,
-// f_j = theta^(-2j/S); computed in double. (context, S)
+// Cosines and sines of every position: row t holds cos(t f_j), then sin(t f_j), j < S / 2, with
+// f_j = config_rope_frequency; computed in double. (context, S)
 Tensor rope_turns_make(Gpu *gpu, const LlamaConfig *config, uint32_t context, Error *err);
 
-// out (R, D) = block(x (R, D)). With a cache, keys and values go there and attention reads there;
-// cache NULL: rows attend to rows. storage NULL: activations are f32.
+// out (R, D) = block(x (R, D)); rows attend to rows. storage NULL: activations are f32.
 void block_forward(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
                    const BlockActivations *a, Tensor out, Tensor x, const BlockRows *rows,
-                   const BlockCache *cache, const BlockStorage *storage);
+                   const BlockStorage *storage);
+
+// The same for inference, in place: stream (R, D) = block(stream). Keys and values go into the
+// cache, and attention reads there. Nothing is kept for backward.
+void block_cached(Tape *tape, const LlamaConfig *config, const BlockWeights *w,
+                  const BlockActivations *a, Tensor stream, const BlockRows *rows,
+                  const BlockCache *cache);
 
 // dx (R, D) comes as the gradient of out and leaves as the gradient of x, in place: the residual
 // stream's gradient passes a block and each branch adds to it. dw gets += .

@@ -1,11 +1,13 @@
 // A model at one depth as a folder of its own: see export.h.
 #include "model/export.h"
-#include "base/half.h"
 #include "base/json.h"
-#include "model/weight_files.h"
+#include "base/values.h"
 #include "model/config.h"
+#include "model/gguf_convert.h"
+#include "model/gguf_model.h"
 #include "model/hf_folder.h"
 #include "model/llama.h"
+#include "model/weight_files.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,13 +16,8 @@
 
 enum { PIECE = 1 << 14, FILE_LIMIT = 1 << 30 };
 
-// By Dtype: Hugging Face's name, and what narrows to it.
-static const struct {
-    const char *name;
-    uint16_t (*narrow)(uint32_t pattern);
-    uint16_t infinity;
-} DTYPES[] = {
-    {.name = "float32"}, {"float16", f16_narrow, 0x7C00}, {"bfloat16", bf16_narrow, 0x7F80}};
+// By Dtype: Hugging Face's name.
+static const char *const DTYPES[] = {"float32", "float16", "bfloat16"};
 
 // What stands beside the weights and config.json and is the same at every depth.
 static const char *const COPIED[] = {"tokenizer.json",          "tokenizer_config.json",
@@ -32,9 +29,9 @@ static const char *const COPIED[] = {"tokenizer.json",          "tokenizer_confi
 typedef struct {
     LlamaParameter parameter; // its tensor points nowhere
     char source[96];          // its name where it lies
-    const Safetensors *file;
-    const SafetensorsEntry *entry;
+    const WeightTensor *tensor;
     uint64_t values;
+    Dtype dtype;
     uint32_t shard; // from 0
 } Item;
 
@@ -87,13 +84,50 @@ static bool find_items(Plan *plan, const WeightFiles *weights, Error *err)
     for (size_t i = 0; i < plan->count; i++) {
         Item *item = &plan->items[i];
         const LlamaParameter *p = &item->parameter;
-        item->file = weight_files_file(weights, item->source, err);
-        if (!item->file) return false;
-        item->entry =
-            safetensors_expect(item->file, item->source, p->rows ? p->rows : 1, p->cols, err);
-        if (!item->entry) return false;
+        item->tensor =
+            weight_files_expect(weights, item->source, p->rows ? p->rows : 1, p->cols, err);
+        if (!item->tensor) return false;
     }
     return true;
+}
+
+// Whether every value of the tensor is one of that 16-bit dtype.
+static bool is_exact(const WeightTensor *tensor, Dtype dtype)
+{
+    float values[PIECE], back[PIECE];
+    uint16_t patterns[PIECE];
+    uint64_t count = weight_tensor_count(tensor);
+    for (uint64_t at = 0; at < count; at += PIECE) {
+        uint64_t part = count - at < PIECE ? count - at : PIECE;
+        weight_tensor_values(tensor, at, part, values);
+        if (values_narrow(dtype, values, part, patterns)) return false;
+        values_widen(dtype, (const uint8_t *)patterns, 0, part, back);
+        if (memcmp(values, back, part * sizeof *values) != 0) return false;
+    }
+    return true;
+}
+
+static Dtype decoded(Dtype dtype)
+{
+    return dtype_blocked(dtype) ? DTYPE_F32 : dtype;
+}
+
+// The dtype of each tensor. Where they stay as they are, vectors, which GGUF files have in F32,
+// become what the matrices are if that is exact: folders are of one dtype as a rule.
+static void choose_dtypes(Plan *plan)
+{
+    Dtype asked = plan->options->dtype, matrices = decoded(plan->items[0].tensor->dtype);
+    for (size_t i = 0; i < plan->count; i++) {
+        Item *item = &plan->items[i];
+        item->dtype = asked == DTYPE_COUNT ? decoded(item->tensor->dtype) : asked;
+        bool narrower = asked == DTYPE_COUNT && !item->parameter.rows && matrices != DTYPE_F32;
+        if (narrower && is_exact(item->tensor, matrices)) item->dtype = matrices;
+    }
+}
+
+static const char *torch_dtype(const Plan *plan)
+{
+    return DTYPES[plan->items[0].dtype]; // of the embedding
 }
 
 // The shard that was being filled ends: its tensors, so far without a number, get the next one.
@@ -112,7 +146,7 @@ static void divide(Plan *plan)
     size_t first = 0;
     for (size_t i = 0; i < plan->count; i++) {
         Item *item = &plan->items[i];
-        uint64_t bytes = item->values * dtype_size(plan->options->dtype);
+        uint64_t bytes = item->values * dtype_size(item->dtype);
         plan->bytes += bytes;
         item->shard = UINT32_MAX; // for now
         if (bytes > limit) {
@@ -144,35 +178,23 @@ static ShardName shard_name(const Plan *plan, uint32_t shard)
     return name;
 }
 
-// values (count) as patterns of the dtype; the first one that is finite no more, or NULL.
-static const float *narrow(uint16_t *out, const float *values, uint64_t count, Dtype dtype)
+static bool put_item(SafetensorsWriter *writer, const Item *item, Error *err)
 {
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t wide;
-        memcpy(&wide, &values[i], sizeof wide);
-        out[i] = DTYPES[dtype].narrow(wide);
-        bool infinite = (out[i] & 0x7FFF) == DTYPES[dtype].infinity;
-        if (infinite && (wide & 0x7FFFFFFF) != 0x7F800000) return &values[i];
-    }
-    return NULL;
-}
-
-static bool put_item(SafetensorsWriter *writer, const Item *item, Dtype dtype, Error *err)
-{
+    Dtype dtype = item->dtype;
     float values[PIECE];
     uint16_t patterns[PIECE];
     for (uint64_t at = 0; at < item->values; at += PIECE) {
         uint64_t count = item->values - at < PIECE ? item->values - at : PIECE;
-        safetensors_values(item->entry, at, count, values);
+        weight_tensor_values(item->tensor, at, count, values);
         if (dtype == DTYPE_F32) {
             safetensors_put(writer, values, count);
             continue;
         }
-        const float *large = narrow(patterns, values, count, dtype);
+        const float *large = values_narrow(dtype, values, count, patterns);
         if (large)
             return error_set(err, "%s: tensor '%s' holds %g, which is too large for %s",
-                             item->file->path, item->parameter.name, (double)*large,
-                             DTYPES[dtype].name);
+                             item->tensor->path, item->parameter.name, (double)*large,
+                             DTYPES[dtype]);
         safetensors_put_halves(writer, patterns, count);
     }
     return true;
@@ -189,7 +211,7 @@ static SafetensorsWriter *create_shard(const Plan *plan, uint32_t shard, const c
         if (plan->items[i].shard != shard) continue;
         tensors[count] = p->rows ? (SafetensorsTensor){p->name, 2, {p->rows, p->cols}}
                                  : (SafetensorsTensor){p->name, 1, {p->cols}};
-        tensors[count++].dtype = plan->options->dtype;
+        tensors[count++].dtype = plan->items[i].dtype;
     }
     if (tensors)
         writer = safetensors_create(path, tensors, count, err);
@@ -206,8 +228,7 @@ static bool write_shard(const Plan *plan, uint32_t shard, const char *folder, Er
     SafetensorsWriter *writer = create_shard(plan, shard, path, err);
     bool ok = writer != NULL;
     for (size_t i = 0; ok && i < plan->count; i++)
-        if (plan->items[i].shard == shard)
-            ok = put_item(writer, &plan->items[i], plan->options->dtype, err);
+        if (plan->items[i].shard == shard) ok = put_item(writer, &plan->items[i], err);
     if (ok) return safetensors_commit(writer, err);
     safetensors_abort(writer);
     return false;
@@ -252,11 +273,19 @@ static bool copy_file(const char *to, const char *from, const char *name, Error 
     return ok;
 }
 
-static bool write_files(const Plan *plan, const char *to, const char *from, Error *err)
+// config.json and what stands beside the weights.
+static bool write_small_files(const Plan *plan, const char *to, const char *from, Error *err)
 {
-    bool ok = config_cut(to, from, plan->options->depth, DTYPES[plan->options->dtype].name, err);
+    if (gguf_is_file(from)) return gguf_write_small_files(to, from, torch_dtype(plan), err);
+    bool ok = config_cut(to, from, plan->options->depth, torch_dtype(plan), err);
     for (size_t i = 0; ok && i < sizeof COPIED / sizeof COPIED[0]; i++)
         ok = copy_file(to, from, COPIED[i], err);
+    return ok;
+}
+
+static bool write_files(const Plan *plan, const char *to, const char *from, Error *err)
+{
+    bool ok = write_small_files(plan, to, from, err);
     for (uint32_t shard = 0; ok && shard < plan->shards; shard++)
         ok = write_shard(plan, shard, to, err);
     return ok && (plan->shards == 1 || write_index(plan, to, err));
@@ -271,25 +300,38 @@ static bool write_folder(const Plan *plan, const char *to, const char *from, Err
     return false;
 }
 
+// Cuts the config down to the depth; whole is what it was.
+static bool cut(LlamaConfig *config, const char *from, uint32_t depth, Error *err)
+{
+    const LlamaConfig whole = *config;
+    if (depth == EXPORT_WHOLE) return true;
+    if (gguf_is_file(from))
+        return error_set(err, "%s: a depth of a GGUF file cannot be exported; convert it first",
+                         from);
+    if (!depth || depth > config->blocks)
+        return error_set(err, "depth %" PRIu32 ": the model has %" PRIu32 " blocks", depth,
+                         config->blocks);
+    if (whole.exit_norm == EXIT_NORM_NONE && config_is_early_exit(&whole, depth))
+        return error_set(err,
+                         "depth %" PRIu32 ": that exit has no norm before its head "
+                         "(strata_exit_norm), which no LLaMA of its own can have",
+                         depth);
+    config_first_blocks(config, depth);
+    return true;
+}
+
 bool model_export(const char *to, const char *from, const ExportOptions *options, Error *err)
 {
     LlamaConfig config;
     WeightFiles weights;
     if (file_same(to, from)) return error_set(err, "%s: is the model that is exported", to);
-    if (!hf_folder_check(to, err) || !config_load(&config, from, err)) return false;
-    if (!options->depth || options->depth > config.blocks)
-        return error_set(err, "depth %" PRIu32 ": the model has %" PRIu32 " blocks", options->depth,
-                         config.blocks);
+    if (!hf_folder_check(to, err) || !model_config_load(&config, from, err)) return false;
     const LlamaConfig whole = config;
-    if (whole.exit_norm == EXIT_NORM_NONE && config_is_early_exit(&whole, options->depth))
-        return error_set(err,
-                         "depth %" PRIu32 ": that exit has no norm before its head "
-                         "(strata_exit_norm), which no LLaMA of its own can have",
-                         options->depth);
-    config_first_blocks(&config, options->depth);
-    if (!weight_files_open(&weights, from, err)) return false;
+    if (!cut(&config, from, options->depth, err) || !weight_files_open(&weights, from, err))
+        return false;
     Plan plan = {.options = options};
     bool ok = list_items(&plan, &config, &whole, err) && find_items(&plan, &weights, err);
+    if (ok) choose_dtypes(&plan);
     if (ok) divide(&plan);
     ok = ok && write_folder(&plan, to, from, err);
     free(plan.items);

@@ -2,7 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "model/hf_folder.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "model/config_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -105,8 +105,7 @@ static bool write_tokenizer_config(const char *folder, const LlamaConfig *config
 static bool write_generation_config(const char *folder, const LlamaConfig *config, Error *err)
 {
     cJSON *object = cJSON_CreateObject();
-    bool filled = cJSON_AddNumberToObject(object, "bos_token_id", config->bos) &&
-                  cJSON_AddNumberToObject(object, "eos_token_id", config->eos) &&
+    bool filled = config_add_tokens(object, config) &&
                   cJSON_AddStringToObject(object, "transformers_version", "4.31.0");
     return write_object(object, filled, folder, "generation_config.json", err);
 }

@@ -1,21 +1,14 @@
 // A LLaMA's parameters on the GPU: see llama.h.
 #include "model/llama.h"
 #include "base/random.h"
-#include "model/weight_files.h"
 #include "model/hf_folder.h"
 #include "model/safetensors.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { BLOCK_PARAMETERS = 9 };
-
-size_t llama_shared_count(const LlamaConfig *config)
-{
-    return 2 + (size_t)BLOCK_PARAMETERS * config->blocks + !config->tied;
-}
 
 static size_t module_parameters(const LlamaConfig *config)
 {
@@ -29,11 +22,6 @@ static uint32_t early_exits(const LlamaConfig *config)
     return count && config->exits[count - 1] == config->blocks ? count - 1 : count;
 }
 
-size_t llama_parameter_count(const LlamaConfig *config)
-{
-    return llama_shared_count(config) + module_parameters(config) * early_exits(config);
-}
-
 static LlamaParameter matrix(Tensor *tensor, uint32_t rows, uint32_t cols)
 {
     return (LlamaParameter){.tensor = tensor, .rows = rows, .cols = cols, .decay = true};
@@ -44,48 +32,89 @@ static LlamaParameter vector(Tensor *tensor, uint32_t cols)
     return (LlamaParameter){.tensor = tensor, .cols = cols};
 }
 
+// The widths of a block.
+typedef enum { ONE, WIDTH, HIDDEN, QUERIES, KEYS, HEAD } Side;
+
+static uint32_t side(const LlamaConfig *c, Side side)
+{
+    const uint32_t sides[] = {[WIDTH] = c->width,
+                              [HIDDEN] = c->hidden,
+                              [QUERIES] = c->heads * c->head_size,
+                              [KEYS] = c->kv_heads * c->head_size,
+                              [HEAD] = c->head_size};
+    return sides[side];
+}
+
+// What the config has or has not.
+typedef enum { ALWAYS, QK_NORM, QKV_BIAS, O_BIAS, MLP_BIAS } PartOf;
+
+// A block's parameters in the order of the files; rows ONE: a vector.
+static const struct {
+    const char *name;
+    size_t offset; // of a Tensor in BlockWeights
+    Side rows, cols;
+    PartOf of;
+} PARTS[] = {
+    {"input_layernorm.weight", offsetof(BlockWeights, attn_norm), ONE, WIDTH, ALWAYS},
+    {"self_attn.q_proj.weight", offsetof(BlockWeights, q), QUERIES, WIDTH, ALWAYS},
+    {"self_attn.k_proj.weight", offsetof(BlockWeights, k), KEYS, WIDTH, ALWAYS},
+    {"self_attn.v_proj.weight", offsetof(BlockWeights, v), KEYS, WIDTH, ALWAYS},
+    {"self_attn.o_proj.weight", offsetof(BlockWeights, o), WIDTH, QUERIES, ALWAYS},
+    {"post_attention_layernorm.weight", offsetof(BlockWeights, mlp_norm), ONE, WIDTH, ALWAYS},
+    {"mlp.gate_proj.weight", offsetof(BlockWeights, gate), HIDDEN, WIDTH, ALWAYS},
+    {"mlp.up_proj.weight", offsetof(BlockWeights, up), HIDDEN, WIDTH, ALWAYS},
+    {"mlp.down_proj.weight", offsetof(BlockWeights, down), WIDTH, HIDDEN, ALWAYS},
+    {"self_attn.q_norm.weight", offsetof(BlockWeights, q_norm), ONE, HEAD, QK_NORM},
+    {"self_attn.k_norm.weight", offsetof(BlockWeights, k_norm), ONE, HEAD, QK_NORM},
+    {"self_attn.q_proj.bias", offsetof(BlockWeights, q_bias), ONE, QUERIES, QKV_BIAS},
+    {"self_attn.k_proj.bias", offsetof(BlockWeights, k_bias), ONE, KEYS, QKV_BIAS},
+    {"self_attn.v_proj.bias", offsetof(BlockWeights, v_bias), ONE, KEYS, QKV_BIAS},
+    {"self_attn.o_proj.bias", offsetof(BlockWeights, o_bias), ONE, WIDTH, O_BIAS},
+    {"mlp.gate_proj.bias", offsetof(BlockWeights, gate_bias), ONE, HIDDEN, MLP_BIAS},
+    {"mlp.up_proj.bias", offsetof(BlockWeights, up_bias), ONE, HIDDEN, MLP_BIAS},
+    {"mlp.down_proj.bias", offsetof(BlockWeights, down_bias), ONE, WIDTH, MLP_BIAS},
+};
+
+static bool has_part(const LlamaConfig *c, size_t part)
+{
+    const bool has[] = {[ALWAYS] = true,
+                        [QK_NORM] = c->qk_norm,
+                        [QKV_BIAS] = c->qkv_bias,
+                        [O_BIAS] = c->o_bias,
+                        [MLP_BIAS] = c->mlp_bias};
+    return has[PARTS[part].of];
+}
+
+static size_t block_parameters(const LlamaConfig *config)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++) count += has_part(config, i);
+    return count;
+}
+
 static LlamaParameter block_parameter(Llama *llama, size_t block, size_t which)
 {
-    static const char *const names[BLOCK_PARAMETERS] = {
-        "input_layernorm",  "self_attn.q_proj", "self_attn.k_proj",
-        "self_attn.v_proj", "self_attn.o_proj", "post_attention_layernorm",
-        "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
     const LlamaConfig *c = &llama->config;
-    BlockWeights *w = &llama->blocks[block];
-    uint32_t d = c->width, h = c->hidden;
-    uint32_t a = c->heads * c->head_size, g = c->kv_heads * c->head_size;
-    LlamaParameter p;
-    switch (which) {
-    case 0:
-        p = vector(&w->attn_norm, d);
-        break;
-    case 1:
-        p = matrix(&w->q, a, d);
-        break;
-    case 2:
-        p = matrix(&w->k, g, d);
-        break;
-    case 3:
-        p = matrix(&w->v, g, d);
-        break;
-    case 4:
-        p = matrix(&w->o, d, a);
-        break;
-    case 5:
-        p = vector(&w->mlp_norm, d);
-        break;
-    case 6:
-        p = matrix(&w->gate, h, d);
-        break;
-    case 7:
-        p = matrix(&w->up, h, d);
-        break;
-    default:
-        p = matrix(&w->down, d, h);
-        break;
-    }
-    snprintf(p.name, sizeof p.name, "model.layers.%zu.%s.weight", block, names[which]);
+    size_t part = 0;
+    for (;; part++)
+        if (has_part(c, part) && !which--) break;
+    Tensor *tensor = (Tensor *)(void *)((char *)&llama->blocks[block] + PARTS[part].offset);
+    LlamaParameter p = PARTS[part].rows == ONE
+                           ? vector(tensor, side(c, PARTS[part].cols))
+                           : matrix(tensor, side(c, PARTS[part].rows), side(c, PARTS[part].cols));
+    p.bias = PARTS[part].of >= QKV_BIAS;
+    snprintf(p.name, sizeof p.name, "model.layers.%zu.%s", block, PARTS[part].name);
     return p;
+}
+
+size_t llama_shared_count(const LlamaConfig *config)
+{
+    return 2 + block_parameters(config) * config->blocks + !config->tied;
+}
+
+size_t llama_parameter_count(const LlamaConfig *config)
+{
+    return llama_shared_count(config) + module_parameters(config) * early_exits(config);
 }
 
 static LlamaParameter exit_parameter(Llama *llama, size_t i)
@@ -104,11 +133,10 @@ static LlamaParameter exit_parameter(Llama *llama, size_t i)
 LlamaParameter llama_parameter(Llama *llama, size_t i)
 {
     const LlamaConfig *c = &llama->config;
-    size_t last = 1 + (size_t)BLOCK_PARAMETERS * c->blocks, shared = llama_shared_count(c);
+    size_t each = block_parameters(c), last = 1 + each * c->blocks, shared = llama_shared_count(c);
     assert(i < llama_parameter_count(c));
     if (i >= shared) return exit_parameter(llama, i - shared);
-    if (i > 0 && i < last)
-        return block_parameter(llama, (i - 1) / BLOCK_PARAMETERS, (i - 1) % BLOCK_PARAMETERS);
+    if (i > 0 && i < last) return block_parameter(llama, (i - 1) / each, (i - 1) % each);
     LlamaParameter p;
     if (i == 0) {
         p = matrix(&llama->embed, c->vocab_size, c->width);
@@ -148,34 +176,50 @@ Tensor llama_exit_head(const Llama *llama, uint32_t depth)
 
 Dtype llama_dtype(const LlamaParameter *p, Dtype dtype)
 {
-    bool packs = p->rows && p->rows % 4 == 0 && p->cols % 4 == 0;
+    bool packs = p->rows && (dtype_blocked(dtype) ? p->cols % dtype_block(dtype) == 0
+                                                  : p->rows % 4 == 0 && p->cols % 4 == 0);
     if (dtype == DTYPE_U8 && (uint64_t)p->rows * p->cols < QUANT_LEAST) packs = false;
     return packs ? dtype : DTYPE_F32;
 }
 
-static bool make_parameters(Llama *llama, size_t first, Dtype dtype, Error *err)
+// Each as its own of dtypes or, where that is NULL, all as `dtype`.
+static bool make_parameters(Llama *llama, size_t first, const Dtype *dtypes, Dtype dtype,
+                            Error *err)
 {
     for (size_t i = first; i < llama_parameter_count(&llama->config); i++) {
         LlamaParameter p = llama_parameter(llama, i);
-        *p.tensor = tensor_make_as(llama->gpu, MEMORY_DEVICE, llama_dtype(&p, dtype),
-                                   p.rows ? p.rows : 1, p.cols, err);
+        Dtype stored = llama_dtype(&p, dtypes ? dtypes[i] : dtype);
+        *p.tensor =
+            tensor_make_as(llama->gpu, MEMORY_DEVICE, stored, p.rows ? p.rows : 1, p.cols, err);
         if (!p.tensor->span) return false;
     }
+    return true;
+}
+
+static bool make(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first,
+                 const Dtype *dtypes, Dtype dtype, Error *err)
+{
+    *llama = (Llama){.gpu = gpu, .config = *config};
+    llama->blocks = calloc(config->blocks, sizeof *llama->blocks);
+    if (!llama->blocks) return error_set(err, "out of memory");
+    if (!make_parameters(llama, first, dtypes, dtype, err)) {
+        llama_free(llama);
+        return false;
+    }
+    if (config->tied) llama->head = llama->embed;
     return true;
 }
 
 bool llama_make_as(Llama *llama, Gpu *gpu, const LlamaConfig *config, size_t first, Dtype dtype,
                    Error *err)
 {
-    *llama = (Llama){.gpu = gpu, .config = *config};
-    llama->blocks = calloc(config->blocks, sizeof *llama->blocks);
-    if (!llama->blocks) return error_set(err, "out of memory");
-    if (!make_parameters(llama, first, dtype, err)) {
-        llama_free(llama);
-        return false;
-    }
-    if (config->tied) llama->head = llama->embed;
-    return true;
+    return make(llama, gpu, config, first, NULL, dtype, err);
+}
+
+bool llama_make_each(Llama *llama, Gpu *gpu, const LlamaConfig *config, const Dtype *dtypes,
+                     Error *err)
+{
+    return make(llama, gpu, config, 0, dtypes, DTYPE_F32, err);
 }
 
 bool llama_make(Llama *llama, Gpu *gpu, const LlamaConfig *config, Error *err)
@@ -231,7 +275,7 @@ bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNo
     c->exit_norm = norm;
     c->separate_heads = separate_heads;
     float *values = parameter_buffer(c, err);
-    bool ok = values && make_parameters(llama, llama_shared_count(c), DTYPE_F32, err);
+    bool ok = values && make_parameters(llama, llama_shared_count(c), NULL, DTYPE_F32, err);
     for (uint32_t e = 0; ok && e < early_exits(c); e++) {
         ExitWeights *w = &llama->exits[e];
         ok = (!w->norm.span || copy_parameter(llama, llama->norm, w->norm, values, err)) &&
@@ -251,52 +295,6 @@ void llama_share_exits(Llama *llama)
     llama->config.separate_heads = false;
 }
 
-static bool read_parameters(Llama *llama, const WeightFiles *weights, Error *err)
-{
-    float *values = parameter_buffer(&llama->config, err);
-    bool ok = values != NULL;
-    for (size_t i = 0; ok && i < llama_parameter_count(&llama->config); i++) {
-        LlamaParameter p = llama_parameter(llama, i);
-        ok = weight_files_read(weights, p.name, p.rows ? p.rows : 1, p.cols, values, err) &&
-             tensor_upload(llama->gpu, *p.tensor, values, err);
-    }
-    free(values);
-    return ok;
-}
-
-// Cuts the config down to its first blocks; UINT32_MAX: leaves it whole.
-static bool extract(LlamaConfig *config, uint32_t blocks, const char *folder, Error *err)
-{
-    if (blocks == UINT32_MAX) return true;
-    if (blocks > config->blocks)
-        return error_set(err, "%s: depth %u, but the model has %u blocks", folder, (unsigned)blocks,
-                         (unsigned)config->blocks);
-    bool tied = config->tied;
-    config_first_blocks(config, blocks);
-    config->tied = tied; // the model's own norm and head, whatever the exit there had
-    config->exit_count = 0;
-    return true;
-}
-
-bool llama_load_first(Llama *llama, Gpu *gpu, const char *folder, uint32_t blocks, Error *err)
-{
-    *llama = (Llama){0};
-    LlamaConfig config;
-    WeightFiles weights;
-    if (!config_load(&config, folder, err) || !extract(&config, blocks, folder, err) ||
-        !weight_files_open(&weights, folder, err))
-        return false;
-    bool ok = llama_make(llama, gpu, &config, err) && read_parameters(llama, &weights, err);
-    weight_files_close(&weights);
-    if (!ok) llama_free(llama);
-    return ok;
-}
-
-bool llama_load(Llama *llama, Gpu *gpu, const char *folder, Error *err)
-{
-    return llama_load_first(llama, gpu, folder, UINT32_MAX, err);
-}
-
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err)
 {
     float *values = parameter_buffer(&llama->config, err);
@@ -306,7 +304,7 @@ bool llama_randomize(Llama *llama, uint64_t seed, Error *err)
         LlamaParameter p = llama_parameter(llama, i);
         uint64_t count = (uint64_t)(p.rows ? p.rows : 1) * p.cols;
         for (uint64_t j = 0; j < count; j++)
-            values[j] = p.rows ? (float)(0.02 * random_normal(&random)) : 1.0f;
+            values[j] = p.rows ? (float)(0.02 * random_normal(&random)) : !p.bias;
         ok = tensor_upload(llama->gpu, *p.tensor, values, err);
     }
     free(values);
@@ -356,7 +354,8 @@ static bool save_weights(Llama *llama, const char *path, Error *err)
 bool llama_save(Llama *llama, const char *folder, Error *err)
 {
     char path[1024];
-    return path_join(path, sizeof path, folder, "model.safetensors", err) &&
+    return llama_expect_f32(llama, "saving", err) &&
+           path_join(path, sizeof path, folder, "model.safetensors", err) &&
            config_save(&llama->config, folder, err) &&
            hf_folder_write_extras(folder, &llama->config, err) && save_weights(llama, path, err);
 }

@@ -242,7 +242,8 @@ static Tokenizer *load_tokenizer(LlamaConfig *config, const char *path, Error *e
     Tokenizer *tokenizer = tokenizer_load_llama2c(path, config->vocab_size, err);
     if (!tokenizer) return NULL;
     config->bos = tokenizer_bos(tokenizer);
-    config->eos = tokenizer_eos(tokenizer);
+    config->eos[0] = tokenizer_eos(tokenizer);
+    config->eos_count = 1;
     uint32_t found = tokenizer_vocab_size(tokenizer);
     if (found == config->vocab_size) return tokenizer;
     error_set(err, "%s: %" PRIu32 " tokens, expected the %" PRIu32 " of the checkpoint", path,

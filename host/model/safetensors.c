@@ -1,7 +1,7 @@
 // Reading safetensors files: see safetensors.h. Writing is in safetensors_write.c.
 #include "model/safetensors.h"
-#include "base/half.h"
 #include "base/json.h"
+#include "base/values.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -248,16 +248,6 @@ const SafetensorsEntry *safetensors_find(const Safetensors *file, const char *na
     return bsearch(&key, file->entries, file->count, sizeof key, compare_names);
 }
 
-static uint16_t load16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] | at[1] << 8);
-}
-
-static uint32_t load32(const uint8_t *at)
-{
-    return load16(at) | (uint32_t)load16(at + 2) << 16;
-}
-
 static bool shape_matches(const SafetensorsEntry *entry, uint64_t rows, uint64_t cols)
 {
     if (entry->rank == 2) return entry->shape[0] == rows && entry->shape[1] == cols;
@@ -304,8 +294,7 @@ const SafetensorsEntry *safetensors_expect(const Safetensors *file, const char *
                                            uint64_t cols, Error *err)
 {
     const SafetensorsEntry *entry = expect(file, name, rows, cols, err);
-    bool known = entry && (!strcmp(entry->dtype, "F32") || !strcmp(entry->dtype, "F16") ||
-                           !strcmp(entry->dtype, "BF16"));
+    bool known = entry && safetensors_dtype(entry) != DTYPE_COUNT;
     return known || !entry ? entry : refuse_dtype(file, entry, "F32, F16 or BF16", err);
 }
 
@@ -317,18 +306,17 @@ const SafetensorsEntry *safetensors_expect_as(const Safetensors *file, const cha
     return same || !entry ? entry : refuse_dtype(file, entry, dtype_name(dtype), err);
 }
 
+Dtype safetensors_dtype(const SafetensorsEntry *entry)
+{
+    static const Dtype floats[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
+        if (!strcmp(entry->dtype, dtype_name(floats[i]))) return floats[i];
+    return DTYPE_COUNT;
+}
+
 void safetensors_values(const SafetensorsEntry *entry, uint64_t first, uint64_t count, float *out)
 {
-    bool single = !strcmp(entry->dtype, "F32"), half = !strcmp(entry->dtype, "F16");
-    const uint8_t *at = entry->data + first * (single ? 4 : 2);
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        if (single)
-            bits = load32(at + 4 * i);
-        else
-            bits = half ? f16_widen(load16(at + 2 * i)) : bf16_widen(load16(at + 2 * i));
-        memcpy(&out[i], &bits, sizeof bits); // not by value: a signalling NaN stays one
-    }
+    values_widen(safetensors_dtype(entry), entry->data, first, count, out);
 }
 
 bool safetensors_read(const Safetensors *file, const char *name, uint64_t rows, uint64_t cols,

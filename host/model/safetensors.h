@@ -46,6 +46,8 @@ const SafetensorsEntry *safetensors_expect(const Safetensors *file, const char *
 const SafetensorsEntry *safetensors_expect_as(const Safetensors *file, const char *name,
                                               Dtype dtype, uint64_t rows, uint64_t cols,
                                               Error *err);
+// How the values of an entry are stored where that is F32, F16 or BF16, else DTYPE_COUNT.
+Dtype safetensors_dtype(const SafetensorsEntry *entry);
 // Values first .. first + count - 1 of an expected entry as f32, each exactly.
 void safetensors_values(const SafetensorsEntry *entry, uint64_t first, uint64_t count, float *out);
 // Both: the whole tensor `name` in out (rows * cols values).

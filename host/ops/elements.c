@@ -1,4 +1,4 @@
-// Ops that work value by value or move rows: embedding, RoPE, SwiGLU, add, gather, scatter.
+// Ops that work value by value or move rows: embedding, RoPE, SwiGLU, add, bias, gather, scatter.
 #include "ops/launch.h"
 #include "ops/slices.h"
 
@@ -20,7 +20,7 @@ static void record_lookup(Tape *tape, Kernel kernel, Slice slice, Rows rows, con
 {
     const EmbedArgs args = {launch_rows(rows), slice.whole.cols, slice.first, slice.tensor.rows};
     Dispatch dispatch = launch_elements(tape, kernel, slice.whole.cols, rows);
-    dispatch.constants[CONSTANT_BF16] = slice.whole.dtype == DTYPE_BF16;
+    dispatch.constants[CONSTANT_STORAGE] = launch_storage(slice.whole);
     launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 
@@ -28,6 +28,8 @@ void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows)
 {
     assert(y.cols == table.cols);
     Kernel kernel = launch_width(WIDTHS(embed), y.cols);
+    if (launch_half(table)) kernel = K_embed_half;
+    if (dtype_blocked(table.dtype)) kernel = K_embed_blocks;
     FOR_SLICES(slice, tape, table)
     record_lookup(tape, kernel, slice, rows,
                   (Tensor[]){counts_tensor(rows.counts), tokens, slice.tensor, y}, 4);
@@ -61,6 +63,20 @@ void op_add(Tape *tape, Tensor z, Tensor x, Tensor y, Rows rows)
     record(tape, WIDTHS(add), z.cols, rows, 0, (Tensor[]){counts_tensor(rows.counts), x, y, z}, 4);
 }
 
+void op_bias(Tape *tape, Tensor y, Tensor bias, Rows rows)
+{
+    assert(bias.cols == y.cols);
+    record(tape, WIDTHS(bias), y.cols, rows, 0, (Tensor[]){counts_tensor(rows.counts), bias, y}, 3);
+}
+
+void op_bias_back(Tape *tape, Tensor dbias, Tensor dy, Rows rows)
+{
+    assert(dbias.cols == dy.cols);
+    const ElementArgs args = {launch_rows(rows), dy.cols};
+    launch_record(tape, launch_columns(tape, K_bias_back, dy.cols), &args, sizeof args,
+                  (Tensor[]){counts_tensor(rows.counts), dy, dbias}, 3);
+}
+
 void op_gather(Tape *tape, Tensor y, Tensor x, Tensor index, Rows rows)
 {
     assert(x.cols == y.cols);
@@ -82,7 +98,7 @@ static void record_halves(Tape *tape, Kernel kernel, Dtype dtype, uint32_t cols,
     const ElementArgs args = {launch_rows(rows), cols};
     Dispatch dispatch = launch_elements(tape, kernel, cols, rows);
     assert(cols % 4 == 0);
-    dispatch.constants[CONSTANT_BF16] = dtype == DTYPE_BF16;
+    dispatch.constants[CONSTANT_STORAGE] = dtype == DTYPE_BF16;
     launch_record(tape, dispatch, &args, sizeof args, tensors, count);
 }
 
@@ -113,6 +129,21 @@ static void turn(Tape *tape, Tensor x, Tensor row_table, Tensor turns, float sig
 void op_rope(Tape *tape, Tensor x, Tensor row_table, Tensor turns, Rows rows)
 {
     turn(tape, x, row_table, turns, 1.0f, rows);
+}
+
+void op_rope_cache(Tape *tape, Tensor q, Tensor cache_k, Tensor cache_v, Tensor k, Tensor v,
+                   Tensor slots, Tensor row_table, Tensor turns, Heads heads, Rows rows)
+{
+    const RopeCacheArgs args = {launch_rows(rows), heads.heads, heads.kv_heads};
+    Kernel kernel = launch_width(WIDTHS(rope_cache), heads.size / 2);
+    uint32_t pairs = (heads.heads + 2 * heads.kv_heads) * (heads.size / 2);
+    Dispatch dispatch = launch_elements(tape, kernel, pairs, rows);
+    assert(turns.cols == heads.size && q.cols == heads.heads * heads.size);
+    dispatch.constants[2] = heads.size;
+    launch_record(
+        tape, dispatch, &args, sizeof args,
+        (Tensor[]){counts_tensor(rows.counts), row_table, turns, slots, q, k, v, cache_k, cache_v},
+        9);
 }
 
 void op_rope_back(Tape *tape, Tensor dx, Tensor row_table, Tensor turns, Rows rows)

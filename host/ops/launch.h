@@ -28,6 +28,8 @@ Dispatch launch_elements(Tape *tape, Kernel kernel, uint32_t cols, Rows rows);
 Dispatch launch_row_groups(Tape *tape, Kernel kernel, uint32_t heads, Rows rows);
 // The same for `count` items that are not rows of a step.
 Dispatch launch_item_groups(Tape *tape, Kernel kernel, uint32_t count);
+// One invocation for each of `cols` columns (ITEM_INVOCATION of common.glsl).
+Dispatch launch_columns(Tape *tape, Kernel kernel, uint32_t cols);
 // dispatch with `groups` (at least 1) workgroups over two axes (ITEM_INVOCATION of common.glsl).
 Dispatch launch_whole(Dispatch dispatch, uint32_t groups);
 
@@ -44,8 +46,10 @@ void launch_record(Tape *tape, Dispatch dispatch, const void *args, uint32_t arg
 bool launch_shuffles(Tape *tape);
 bool launch_prefers_shuffles(Tape *tape);
 
-// What kernels for f32 and for 16 bits a value know: 1 where those are bf16 (shaders/half.glsl).
-enum { CONSTANT_BF16 = 5 };
+// What kernels for values of 16 bits and for quantised ones know of them: 1 for bf16
+// (shaders/half.glsl), FORMAT_Q8_0 ... (shaders/blocks.glsl); 0 for f32.
+enum { CONSTANT_STORAGE = 5 };
+uint32_t launch_storage(Tensor tensor);
 bool launch_half(Tensor tensor); // f16 or bf16
 
 // Matrix kernels: the variant and the tile for a product of `rows` rows. `vectors` says that all

@@ -4,7 +4,9 @@
 // Every op over rows takes a Rows: it works on as many rows as the count says when the tape runs,
 // tensors hold Rows.max rows or more. A row's result never depends on the rows beside it.
 // Parameters that are matrices, and their gradients, may have 16 bits a value where rows and cols
-// are multiples of 4; everything else is f32, and so are sums. Gradients of weights are accumulated
+// are multiples of 4; the w of op_matmul and the table of op_embed may also be quantised
+// (base/quant.h), any number of rows. Kernels read either in the very bits of the f32 kernel with
+// the same values. Everything else is f32, and so are sums. Gradients of weights are accumulated
 // with +=; gradients of activations are written, or accumulated where `accumulate` says so.
 #ifndef STRATA_OPS_OPS_H
 #define STRATA_OPS_OPS_H
@@ -21,18 +23,26 @@ void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows);
 // token and where its rows begin in order (rows) u32; the last entry closes the list.
 void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor order, Rows distinct);
 
-// y = x / sqrt(mean(x^2) + epsilon) * gain. x, y (rows, D), gain (1, D).
+// y = x / sqrt(mean(x^2) + epsilon) * gain. x, y (rows, D), gain (1, D); or (rows, n * D), each part
+// of D values by itself.
 void op_rmsnorm(Tape *tape, Tensor y, Tensor x, Tensor gain, float epsilon, Rows rows);
-// Needs x and gain of forward. inverse (rows) is scratch. dgain may be empty (a NULL span).
+// Needs x and gain of forward. inverse (rows, n) is scratch; dx is not dy. dgain may be empty (a NULL span).
 void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor dy, Tensor x,
                      Tensor gain, float epsilon, bool accumulate, Rows rows);
 
 // y (rows, N) = x (rows, K) w^T, w (N, K) as Hugging Face stores it.
 void op_matmul(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows);
+// y += x w^T.
+void op_matmul_add(Tape *tape, Tensor y, Tensor x, Tensor w, Rows rows);
 // dx (+)= dy w; needs w.
 void op_matmul_back_x(Tape *tape, Tensor dx, Tensor dy, Tensor w, bool accumulate, Rows rows);
 // dw += dy^T x; needs x.
 void op_matmul_back_w(Tape *tape, Tensor dw, Tensor dy, Tensor x, Rows rows);
+
+// y[r] += bias, in place. y (rows, N), bias (1, N). y's gradient passes through.
+void op_bias(Tape *tape, Tensor y, Tensor bias, Rows rows);
+// dbias += the sum of dy over rows, in their order.
+void op_bias_back(Tape *tape, Tensor dbias, Tensor dy, Rows rows);
 
 // Turns x (rows, heads * size) in place by each row's position, rotate-half layout. row_table
 // (rows, 4) u32 as shaders/args.h says; turns (context, size): cosines, then sines.
@@ -43,6 +53,12 @@ void op_rope_back(Tape *tape, Tensor dx, Tensor row_table, Tensor turns, Rows ro
 typedef struct {
     uint32_t heads, kv_heads, size;
 } Heads;
+
+// What is between the projections and attention over a cache: q turns in place as op_rope says, k
+// goes turned, v as it is, into row slots[r] of cache_k and cache_v (any, kv_heads * size). slots
+// (rows) u32, none twice.
+void op_rope_cache(Tape *tape, Tensor q, Tensor cache_k, Tensor cache_v, Tensor k, Tensor v,
+                   Tensor slots, Tensor row_table, Tensor turns, Heads heads, Rows rows);
 
 // y = softmax(q k^T / sqrt(size)) v over the keys that row_table gives each row. q, y
 // (rows, heads * size), k, v (keys, kv_heads * size), stats (rows, 2 * heads) for backward.

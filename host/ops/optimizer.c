@@ -13,7 +13,7 @@ static void record_sum_squares(Tape *tape, Tensor partials, uint32_t first, Tens
     const SumSquaresArgs args = {x.rows * x.cols, first};
     Kernel kernel = launch_half(x) ? K_sum_squares_half : K_sum_squares;
     Dispatch dispatch = launch_item_groups(tape, kernel, op_sum_squares_count(x));
-    dispatch.constants[CONSTANT_BF16] = x.dtype == DTYPE_BF16;
+    dispatch.constants[CONSTANT_STORAGE] = launch_storage(x);
     launch_record(tape, dispatch, &args, sizeof args, (Tensor[]){x, partials}, 2);
 }
 
@@ -49,7 +49,7 @@ void op_narrow(Tape *tape, Tensor y, Tensor x)
         const NarrowArgs args = {slice.tensor.rows * slice.tensor.cols};
         Dispatch dispatch = whole_groups(K_narrow, args.count);
         const Tensor tensors[] = {slice.tensor, tensor_rows(y, slice.first, slice.tensor.rows)};
-        dispatch.constants[CONSTANT_BF16] = y.dtype == DTYPE_BF16;
+        dispatch.constants[CONSTANT_STORAGE] = launch_storage(y);
         launch_record(tape, dispatch, &args, sizeof args, tensors, 2);
     }
 }
@@ -86,7 +86,7 @@ void op_adamw(Tape *tape, Tensor weight, const Moments *moments, Tensor gradient
                                   tensor_rows(moments->square, first, rows),
                                   moments->mean_scales,
                                   moments->square_scales};
-        dispatch.constants[CONSTANT_BF16] = gradient.dtype == DTYPE_BF16;
+        dispatch.constants[CONSTANT_STORAGE] = launch_storage(gradient);
         launch_record(tape, dispatch, &args, sizeof args, tensors, 8);
     }
 }

@@ -7,26 +7,30 @@
 
 void op_rmsnorm(Tape *tape, Tensor y, Tensor x, Tensor gain, float epsilon, Rows rows)
 {
-    const RmsnormArgs args = {launch_rows(rows), x.cols, epsilon, 0};
+    const RmsnormArgs args = {launch_rows(rows), gain.cols, x.cols / gain.cols, epsilon, 0};
+    assert(x.cols % gain.cols == 0 && y.cols == x.cols);
     const Tensor tensors[] = {counts_tensor(rows.counts), x, gain, y};
-    launch_record(tape, launch_row_groups(tape, launch_width(WIDTHS(rmsnorm), x.cols), 1, rows),
-                  &args, sizeof args, tensors, 4);
+    launch_record(
+        tape, launch_row_groups(tape, launch_width(WIDTHS(rmsnorm), gain.cols), args.parts, rows),
+        &args, sizeof args, tensors, 4);
 }
 
 void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor dy, Tensor x,
                      Tensor gain, float epsilon, bool accumulate, Rows rows)
 {
-    const RmsnormArgs args = {launch_rows(rows), x.cols, epsilon, accumulate};
+    const RmsnormArgs args = {launch_rows(rows), gain.cols, x.cols / gain.cols, epsilon,
+                              accumulate};
+    assert(x.cols % gain.cols == 0 && inverse.cols >= args.parts);
     Tensor counts = counts_tensor(rows.counts);
     const Tensor tensors[] = {counts, x, gain, dy, dx, inverse};
-    launch_record(tape,
-                  launch_row_groups(tape, launch_width(WIDTHS(rmsnorm_back), x.cols), 1, rows),
-                  &args, sizeof args, tensors, 6);
+    launch_record(
+        tape,
+        launch_row_groups(tape, launch_width(WIDTHS(rmsnorm_back), gain.cols), args.parts, rows),
+        &args, sizeof args, tensors, 6);
     if (!dgain.span) return;
     const Tensor sums[] = {counts, x, dy, inverse, dgain};
-    Dispatch columns = launch_item_groups(tape, K_rmsnorm_gain_back, x.cols);
-    columns.grid.x = (x.cols + columns.constants[0] - 1) / columns.constants[0];
-    launch_record(tape, columns, &args, sizeof args, sums, 5);
+    launch_record(tape, launch_columns(tape, K_rmsnorm_gain_back, gain.cols), &args, sizeof args,
+                  sums, 5);
 }
 
 static AttentionArgs attention_args(Heads heads, Rows rows)

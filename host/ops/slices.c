@@ -35,7 +35,8 @@ Slice slice_first(Tape *tape, Tensor whole)
     Slice slice = {.whole = whole, .most = whole.rows};
     uint64_t most = binding_bytes(tape);
     if (tensor_bytes(whole) > most) {
-        uint32_t least = op_slice_rows(whole.cols);
+        // A row of blocks is a multiple of 16 bytes, an offset one of 256.
+        uint32_t least = dtype_blocked(whole.dtype) ? 16 : op_slice_rows(whole.cols);
         uint64_t units = most / (tensor_bytes(whole) / whole.rows) / least;
         // A row too large for a binding is refused where it is bound.
         slice.most = units ? (uint32_t)units * least : least;

@@ -3,6 +3,7 @@
 #include "text/tokenizer_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // A candidate is rank << 32 | position, so the smallest is the best merge, leftmost first.
 typedef struct {
@@ -74,23 +75,73 @@ static void merge_all(Merging *m, size_t count)
     }
 }
 
-bool bpe_merge(const Tokenizer *t, uint32_t *ids, size_t *count)
+static bool reserve(BpeScratch *s, size_t count)
 {
-    if (*count < 2) return true;
-    Merging m = {.tokenizer = t, .ids = ids};
-    m.prev = malloc(*count * sizeof *m.prev);
-    m.next = malloc(*count * sizeof *m.next);
-    m.heap = malloc(2 * *count * sizeof *m.heap);
-    bool ok = m.prev && m.next && m.heap;
-    if (ok) {
-        merge_all(&m, *count);
-        size_t kept = 0;
-        for (size_t i = 0; i < *count; i++)
-            if (ids[i] != NO_PIECE) ids[kept++] = ids[i];
-        *count = kept;
+    if (count <= s->capacity) return true;
+    bpe_scratch_free(s);
+    s->prev = malloc(count * sizeof *s->prev);
+    s->next = malloc(count * sizeof *s->next);
+    s->heap = malloc(2 * count * sizeof *s->heap);
+    s->capacity = s->prev && s->next && s->heap ? count : 0;
+    return s->capacity > 0;
+}
+
+void bpe_scratch_free(BpeScratch *s)
+{
+    free(s->prev);
+    free(s->next);
+    free(s->heap);
+    *s = (BpeScratch){0};
+}
+
+// A bit for the two characters between which `left` and `right` meet.
+static size_t joint(const Piece *left, const Piece *right)
+{
+    uint64_t x = ((uint64_t)left->last << 32 | right->first) * 0x9E3779B97F4A7C15u;
+    return (size_t)(x >> 44);
+}
+
+_Static_assert(JOINT_BITS == 1 << (64 - 44), "joint() keeps the upper bits");
+
+void bpe_note_joint(Tokenizer *t, const Piece *left, const Piece *right)
+{
+    size_t bit = joint(left, right);
+    t->joints[bit / 64] |= (uint64_t)1 << bit % 64;
+}
+
+// No merge ever joins these neighbours, or what they become.
+static bool is_cut(const Tokenizer *t, uint32_t left, uint32_t right)
+{
+    size_t bit = joint(&t->pieces[left], &t->pieces[right]);
+    return !(t->joints[bit / 64] >> bit % 64 & 1);
+}
+
+static size_t merge_part(Merging *m, uint32_t *ids, size_t count)
+{
+    size_t kept = 0;
+    m->ids = ids;
+    merge_all(m, count);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] != NO_PIECE) ids[kept++] = ids[i];
+    return kept;
+}
+
+// A text without words (LLaMA 2) is merged in the parts between characters that no piece has side
+// by side. They are short, so that merging stays in the processor's caches.
+bool bpe_merge(const Tokenizer *t, BpeScratch *scratch, uint32_t *ids, size_t *count)
+{
+    size_t kept = 0;
+    for (size_t from = 0, end; from < *count; from = end) {
+        for (end = from + 1; end < *count && !is_cut(t, ids[end - 1], ids[end]);) end++;
+        size_t part = end - from;
+        if (part > 1) {
+            if (!reserve(scratch, part < 64 ? 64 : part)) return false;
+            Merging m = {t, NULL, scratch->prev, scratch->next, scratch->heap, 0};
+            part = merge_part(&m, ids + from, part);
+        }
+        memmove(ids + kept, ids + from, part * sizeof *ids);
+        kept += part;
     }
-    free(m.prev);
-    free(m.next);
-    free(m.heap);
-    return ok;
+    *count = kept;
+    return true;
 }

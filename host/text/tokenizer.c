@@ -75,6 +75,12 @@ uint32_t tokenizer_find(const Tokenizer *t, const char *text, size_t size)
     return slot ? *slot : NO_PIECE;
 }
 
+uint32_t tokenizer_find_known(const Tokenizer *t, const char *text, size_t size)
+{
+    uint32_t id = tokenizer_find(t, text, size);
+    return id != NO_PIECE && t->pieces[id].outside ? NO_PIECE : id;
+}
+
 uint32_t tokenizer_find_merge(const Tokenizer *t, uint32_t left, uint32_t right)
 {
     const uint32_t *slot = pair_slot(t, left, right);
@@ -89,11 +95,15 @@ Tokenizer *tokenizer_new(uint32_t vocab_size, const char *file, Error *err)
         t->by_text_size = table_size(vocab_size);
         t->pieces = calloc(vocab_size, sizeof *t->pieces);
         t->by_text = table_new(t->by_text_size);
-        t->prefix = PREFIX_ALWAYS;
+        t->unk = t->bos = t->eos = TOKEN_NONE;
+        t->byte_fallback = true;
         t->fuse_unk = true;
         t->strip_space = true;
+        t->adds_bos = true;
     }
-    if (t && t->pieces && t->by_text) return t;
+    if (t && t->pieces && t->by_text && normalizer_add(t, NORMAL_PREPEND, NULL, SPACE_MARK) &&
+        normalizer_add(t, NORMAL_REPLACE, " ", SPACE_MARK))
+        return t;
     tokenizer_free(t);
     error_set(err, "%s: out of memory for a vocabulary of %u pieces", file, vocab_size);
     return NULL;
@@ -103,10 +113,13 @@ void tokenizer_free(Tokenizer *t)
 {
     if (!t) return;
     for (size_t i = 0; i < t->added_count; i++) free(t->added[i].text);
+    normalizer_clear(t);
+    pre_clear(t);
     free(t->pieces);
     free(t->by_text);
     free(t->merges);
     free(t->by_pair);
+    free(t->joints);
     free(t->added);
     free(t->arena);
     free(t);
@@ -127,6 +140,16 @@ static void *reserve(void *items, size_t need, size_t *capacity, size_t item_siz
 static bool out_of_memory(const char *file, Error *err)
 {
     return error_set(err, "%s: out of memory for the tokenizer", file);
+}
+
+static void set_ends(Piece *piece, const char *text, size_t size)
+{
+    size_t at = size;
+    if (!size) return;
+    memcpy(&piece->first, text, utf8_sequence(text, size));
+    do at--;
+    while (((unsigned char)text[at] & 0xC0) == 0x80);
+    memcpy(&piece->last, text + at, size - at);
 }
 
 bool tokenizer_add_piece(Tokenizer *t, uint32_t id, const char *text, size_t size, const char *file,
@@ -154,7 +177,8 @@ bool tokenizer_add_piece(Tokenizer *t, uint32_t id, const char *text, size_t siz
     if (!arena) return out_of_memory(file, err);
     t->arena = arena;
     if (size) memcpy(t->arena + t->arena_size, text, size);
-    t->pieces[id] = (Piece){t->arena_size, (uint32_t)size, PIECE_NORMAL, 0};
+    t->pieces[id] = (Piece){.offset = t->arena_size, .size = (uint32_t)size, .kind = PIECE_NORMAL};
+    set_ends(&t->pieces[id], text, size);
     t->arena_size += size;
     *slot = id;
     return true;
@@ -163,15 +187,12 @@ bool tokenizer_add_piece(Tokenizer *t, uint32_t id, const char *text, size_t siz
 // The text that `id` is looked for by: its piece, normalized as texts are where it asks for that.
 static bool added_text(const Tokenizer *t, AddedToken *token)
 {
-    Buffer text = {0};
+    Buffer text = {0}, spare = {0};
     const char *piece = tokenizer_piece(t, token->id);
     uint32_t size = t->pieces[token->id].size;
-    bool ok;
-    if (token->normalized && !t->metaspace)
-        ok = (t->prefix != PREFIX_ALWAYS || buffer_put(&text, SPACE_MARK, SPACE_MARK_SIZE)) &&
-             buffer_put_marked(&text, piece, size);
-    else
-        ok = buffer_put(&text, piece, size);
+    bool ok = token->normalized ? normalizer_run(t, &text, &spare, piece, size)
+                                : buffer_put(&text, piece, size);
+    free(spare.bytes);
     token->text = text.bytes;
     token->size = (uint32_t)text.size;
     return ok;
@@ -209,6 +230,28 @@ bool tokenizer_add_merge(Tokenizer *t, uint32_t left, uint32_t right, const char
     return true;
 }
 
+bool tokenizer_add_named_merge(Tokenizer *t, const char *left, size_t left_size, const char *right,
+                               size_t right_size, const char *file, Error *err)
+{
+    uint32_t a = tokenizer_find(t, left, left_size), b = tokenizer_find(t, right, right_size);
+    if (a != NO_PIECE && b != NO_PIECE) return tokenizer_add_merge(t, a, b, file, err);
+    const char *name = a == NO_PIECE ? left : right;
+    size_t size = a == NO_PIECE ? left_size : right_size;
+    return error_set(err, "%s: merge %zu names '%.*s', which is not in the vocabulary", file,
+                     t->merge_count, (int)(size < 60 ? size : 60), name);
+}
+
+bool tokenizer_add_written_merge(Tokenizer *t, const char *text, size_t size, const char *file,
+                                 Error *err)
+{
+    const char *space = memchr(text, ' ', size);
+    size_t left = space ? (size_t)(space - text) : 0, right = space ? size - left - 1 : 0;
+    if (!space || memchr(space + 1, ' ', right))
+        return error_set(err, "%s: merge %zu must be \"a b\" or [\"a\", \"b\"]", file,
+                         t->merge_count);
+    return tokenizer_add_named_merge(t, text, left, space + 1, right, file, err);
+}
+
 // Of a pair that stands twice the later one counts, as in Hugging Face's hash map.
 static bool index_merges(Tokenizer *t, const char *file, Error *err)
 {
@@ -216,14 +259,27 @@ static bool index_merges(Tokenizer *t, const char *file, Error *err)
         return error_set(err, "%s: %zu merges are too many", file, t->merge_count);
     t->by_pair_size = table_size(t->merge_count);
     t->by_pair = table_new(t->by_pair_size);
-    if (!t->by_pair) return out_of_memory(file, err);
+    t->joints = calloc(JOINT_BITS / 64, sizeof *t->joints);
+    if (!t->by_pair || !t->joints) return out_of_memory(file, err);
     for (size_t i = 0; i < t->merge_count; i++) {
         uint32_t *slot = pair_slot(t, t->merges[i].left, t->merges[i].right);
         if (!slot) return error_set(err, "%s: merges collide in the hash table", file);
         if (*slot != NO_PIECE) t->merges[*slot].dead = true;
         *slot = (uint32_t)i;
+        bpe_note_joint(t, &t->pieces[t->merges[i].left], &t->pieces[t->merges[i].right]);
     }
     return true;
+}
+
+static void find_characters(Tokenizer *t)
+{
+    for (unsigned i = 0; i < 256; i++) {
+        Buffer name = {0};
+        char byte = (char)i;
+        bool ok = byte_level_put(&name, &byte, 1);
+        t->characters[i] = ok ? tokenizer_find_known(t, name.bytes, name.size) : NO_PIECE;
+        free(name.bytes);
+    }
 }
 
 static void find_bytes(Tokenizer *t)
@@ -240,8 +296,8 @@ static void find_bytes(Tokenizer *t)
     }
 }
 
-static bool find_special(Tokenizer *t, uint32_t *id, const char *name, const char *what,
-                         const char *file, Error *err)
+bool tokenizer_name_special(Tokenizer *t, uint32_t *id, const char *name, const char *what,
+                            const char *file, Error *err)
 {
     *id = tokenizer_find(t, name, strlen(name));
     if (*id == NO_PIECE)
@@ -250,15 +306,21 @@ static bool find_special(Tokenizer *t, uint32_t *id, const char *name, const cha
     return true;
 }
 
-bool tokenizer_seal(Tokenizer *t, const char *unk, const char *bos, const char *eos,
-                    const char *file, Error *err)
+bool tokenizer_seal(Tokenizer *t, const char *file, Error *err)
 {
-    if (!find_special(t, &t->unk, unk, "the unknown token", file, err)) return false;
-    if (!find_special(t, &t->bos, bos, "the beginning of a text", file, err)) return false;
-    if (!find_special(t, &t->eos, eos, "the end of a text", file, err)) return false;
-    find_bytes(t);
+    memset(t->bytes, 0xFF, sizeof t->bytes); // NO_PIECE
+    if (t->byte_level) find_characters(t);
+    if (t->byte_fallback || t->decode == DECODE_MARKS) find_bytes(t);
     added_seal(t);
     return index_merges(t, file, err);
+}
+
+bool tokenizer_seal_llama(Tokenizer *t, const char *file, Error *err)
+{
+    return tokenizer_name_special(t, &t->unk, "<unk>", "the unknown token", file, err) &&
+           tokenizer_name_special(t, &t->bos, "<s>", "the beginning of a text", file, err) &&
+           tokenizer_name_special(t, &t->eos, "</s>", "the end of a text", file, err) &&
+           tokenizer_seal(t, file, err);
 }
 
 static bool build(Tokenizer *t, const char *const *pieces, const uint32_t (*merges)[2],
@@ -276,7 +338,7 @@ static bool build(Tokenizer *t, const char *const *pieces, const uint32_t (*merg
                              left >= t->vocab_size ? left : right, t->vocab_size);
         if (!tokenizer_add_merge(t, left, right, file, err)) return false;
     }
-    return tokenizer_seal(t, "<unk>", "<s>", "</s>", file, err);
+    return tokenizer_seal_llama(t, file, err);
 }
 
 Tokenizer *tokenizer_build(const char *const *pieces, uint32_t vocab_size,
@@ -304,6 +366,20 @@ uint32_t tokenizer_bos(const Tokenizer *t)
 uint32_t tokenizer_eos(const Tokenizer *t)
 {
     return t->eos;
+}
+
+bool tokenizer_adds_bos(const Tokenizer *t)
+{
+    return t->adds_bos;
+}
+bool tokenizer_adds_eos(const Tokenizer *t)
+{
+    return t->adds_eos;
+}
+
+bool tokenizer_begin(const Tokenizer *t, TokenList *out)
+{
+    return !t->adds_bos || token_list_push(out, t->bos);
 }
 
 bool token_list_push(TokenList *list, uint32_t id)

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unictype.h>
+#include <unistr.h>
 
 static int compare_added(const void *a, const void *b)
 {
@@ -89,16 +91,44 @@ static size_t skip_right(const char *text, size_t size, size_t end)
     return end;
 }
 
+// A letter, mark, digit or connector, as \w of Rust's regular expressions.
+static bool is_word_character(ucs4_t c)
+{
+    return uc_is_property_alphabetic(c) || uc_is_property_join_control(c) ||
+           uc_is_general_category_withtable(c, UC_CATEGORY_MASK_M | UC_CATEGORY_MASK_Nd |
+                                                   UC_CATEGORY_MASK_Pc);
+}
+
+static bool stands_alone(const char *text, size_t size, size_t begin, size_t end)
+{
+    ucs4_t c;
+    size_t at = begin;
+    if (begin) {
+        do at--;
+        while (at && ((unsigned char)text[at] & 0xC0) == 0x80);
+        u8_mbtouc(&c, (const uint8_t *)text + at, begin - at);
+        if (is_word_character(c)) return false;
+    }
+    if (end == size) return true;
+    u8_mbtouc(&c, (const uint8_t *)text + end, size - end);
+    return !is_word_character(c);
+}
+
 AddedMatch added_next(const AddedToken *tokens, size_t count, const char *text, size_t size,
                       size_t from)
 {
     AddedMatch match = {0};
     for (size_t at = from; count && at < size; at++) {
-        match.token = longest(tokens, count, text + at, size - at);
-        if (!match.token) continue;
-        match.begin = match.token->lstrip ? skip_left(text, at, from) : at;
-        match.end = at + match.token->size;
-        if (match.token->rstrip) match.end = skip_right(text, size, match.end);
+        const AddedToken *token = longest(tokens, count, text + at, size - at);
+        if (!token) continue;
+        size_t end = at + token->size;
+        if (token->single_word && !stands_alone(text, size, at, end)) {
+            at = end - 1;
+            continue;
+        }
+        match.token = token;
+        match.begin = token->lstrip ? skip_left(text, at, from) : at;
+        match.end = token->rstrip ? skip_right(text, size, end) : end;
         break;
     }
     return match;

@@ -70,67 +70,6 @@ static bool read_pieces(Tokenizer *t, Reader *r, Error *err)
                      r->size - r->at, t->vocab_size);
 }
 
-// A way to make a piece out of two.
-typedef struct {
-    float score; // of the result
-    uint32_t result, left, right;
-} Split;
-
-typedef struct {
-    Split *items; // (count)
-    size_t count, capacity;
-} SplitList;
-
-static bool split_push(SplitList *list, Split item)
-{
-    if (list->count == list->capacity) {
-        size_t larger = list->capacity ? 2 * list->capacity : 1024;
-        Split *moved = realloc(list->items, larger * sizeof *moved);
-        if (!moved) return false;
-        list->items = moved;
-        list->capacity = larger;
-    }
-    list->items[list->count++] = item;
-    return true;
-}
-
-static bool push_splits(SplitList *list, const Tokenizer *t, uint32_t id, float score)
-{
-    const char *text = tokenizer_piece(t, id);
-    size_t size = t->pieces[id].size;
-    for (size_t cut = 1; cut < size; cut++) {
-        uint32_t left = tokenizer_find(t, text, cut);
-        uint32_t right = left == NO_PIECE ? NO_PIECE : tokenizer_find(t, text + cut, size - cut);
-        if (right != NO_PIECE && !split_push(list, (Split){score, id, left, right})) return false;
-    }
-    return true;
-}
-
-// Best score first; then by result, left and right, which is the order Hugging Face's converter
-// gives to merges that SentencePiece does not tell apart.
-static int compare_splits(const void *a, const void *b)
-{
-    const Split *x = a, *y = b;
-    if (x->score != y->score) return x->score > y->score ? -1 : 1;
-    if (x->result != y->result) return x->result < y->result ? -1 : 1;
-    if (x->left != y->left) return x->left < y->left ? -1 : 1;
-    return x->right < y->right ? -1 : x->right > y->right;
-}
-
-static bool derive_merges(Tokenizer *t, const Reader *r, Error *err)
-{
-    SplitList list = {0};
-    bool ok = true;
-    for (uint32_t id = FIRST_NORMAL; id < t->vocab_size && ok; id++)
-        ok = push_splits(&list, t, id, r->scores[id]) ||
-             error_set(err, "%s: out of memory for the merges", r->file);
-    if (ok && list.count) qsort(list.items, list.count, sizeof *list.items, compare_splits);
-    for (size_t i = 0; i < list.count && ok; i++)
-        ok = tokenizer_add_merge(t, list.items[i].left, list.items[i].right, r->file, err);
-    free(list.items);
-    return ok;
-}
-
 static bool read_all(Tokenizer *t, Reader *r, Error *err)
 {
     if (!r->scores) return error_set(err, "%s: out of memory for the scores", r->file);
@@ -138,7 +77,8 @@ static bool read_all(Tokenizer *t, Reader *r, Error *err)
     for (uint32_t id = 0; id < 3; id++)
         if (!tokenizer_add_token(t, (AddedToken){.id = id, .special = true}, r->file, err))
             return false;
-    return derive_merges(t, r, err) && tokenizer_seal(t, "<unk>", "<s>", "</s>", r->file, err);
+    return tokenizer_derive_merges(t, r->scores, FIRST_NORMAL, NULL, r->file, err) &&
+           tokenizer_seal_llama(t, r->file, err);
 }
 
 Tokenizer *tokenizer_load_llama2c(const char *path, uint32_t vocab_size, Error *err)

@@ -109,7 +109,8 @@ LlamaConfig small_config(void)
                                 .rope_theta = 10000,
                                 .tied = true,
                                 .bos = 1,
-                                .eos = 2};
+                                .eos = {2},
+                                .eos_count = 1};
     tokenizer_free(tokenizer);
     return config;
 }
@@ -163,7 +164,7 @@ static void begin_folder(const char *folder, const LlamaConfig *config)
 static float random_weight(Random *random, const LlamaParameter *p)
 {
     double normal = random_normal(random);
-    if (!p->rows) return (float)(1 + 0.1 * normal);
+    if (!p->rows) return (float)(!p->bias + 0.1 * normal);
     return (float)(normal * (strstr(p->name, "layers") ? 1 / sqrt(p->cols) : 0.3));
 }
 

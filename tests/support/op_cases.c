@@ -117,6 +117,13 @@ static OpSize lookup_size(const OpShape *s, int which)
 
 static OpSize rmsnorm_size(const OpShape *s, int which)
 {
+    uint32_t parts = s->heads ? s->heads : 1;
+    return which == 1 ? (OpSize){1, s->cols / parts, false} : (OpSize){s->rows, s->cols, true};
+}
+
+// in[1]: a row that all rows see
+static OpSize gain_size(const OpShape *s, int which)
+{
     return which == 1 ? (OpSize){1, s->cols, false} : (OpSize){s->rows, s->cols, true};
 }
 
@@ -158,7 +165,7 @@ static void embed_extras(OpExtra *extras, const OpProblem *p)
 
 static void rmsnorm_extras(OpExtra *extras, const OpProblem *p)
 {
-    extras[0].size = (OpSize){p->shape.rows, 1, true};
+    extras[0].size = (OpSize){p->shape.rows, p->shape.heads ? p->shape.heads : 1, true};
 }
 
 static void rope_extras(OpExtra *extras, const OpProblem *p)
@@ -264,6 +271,16 @@ static void add(const OpRun *run)
     op_add(run->tape, run->y, run->in[0], run->in[1], run->rows);
 }
 
+static void bias(const OpRun *run)
+{
+    op_bias(run->tape, run->y, run->in[1], run->rows);
+}
+
+static void bias_back(const OpRun *run)
+{
+    op_bias_back(run->tape, run->d[1], run->dy, run->rows);
+}
+
 static void gather(const OpRun *run)
 {
     op_gather(run->tape, run->y, run->in[0], run->table, run->rows);
@@ -345,7 +362,8 @@ const OpCase OP_CASES[] = {
      .tolerance = 4e-6,
      .relative = 4e-6,
      .shapes = {SHAPE(1, 1), SHAPE(1, 2), SHAPE(3, 5), SHAPE(7, 31), SHAPE(2, 64), SHAPE(65, 33),
-                SHAPE(16, 288), SHAPE(5, 1000)}},
+                SHAPE(16, 288), SHAPE(5, 1000), SHAPE(3, 6, .heads = 2), SHAPE(9, 20, .heads = 4),
+                SHAPE(33, 64, .heads = 8), SHAPE(5, 256, .heads = 2)}},
     {.name = "rope",
      .flags = Y_STARTS_AS_INPUT | D_STARTS_AS_DY,
      .inputs = 1,
@@ -396,6 +414,18 @@ const OpCase OP_CASES[] = {
      .tolerance = 0,
      .relative = 1e-7,
      .shapes = {SHAPE(1, 1), SHAPE(3, 5), SHAPE(9, 65), SHAPE(64, 192)}},
+    {.name = "bias",
+     .flags = Y_STARTS_AS_INPUT | D_STARTS_AS_DY,
+     .inputs = 2,
+     .grads = {GRAD_WRITES, GRAD_ADDS},
+     .size = gain_size,
+     .forward = reference_bias,
+     .backward = reference_bias_back,
+     .record = bias,
+     .record_back = bias_back,
+     .tolerance = 4e-6,
+     .relative = 1e-6,
+     .shapes = {SHAPE(1, 1), SHAPE(3, 5), SHAPE(9, 65), SHAPE(64, 192), SHAPE(5, 1000)}},
     {.name = "gather and scatter",
      .flags = TABLE_FROM_FIRST,
      .inputs = 1,

@@ -153,7 +153,7 @@ static void add_gradients(OpTrial *t)
     for (uint32_t i = 0; i < t->op->inputs; i++) {
         size = t->op->size(&t->problem.shape, (int)i);
         const double *start = accumulates(t, i) ? t->prior : NULL;
-        if (t->op->flags & D_STARTS_AS_DY) start = t->dy;
+        if (t->op->flags & D_STARTS_AS_DY && !accumulates(t, i)) start = t->dy;
         if (t->op->flags & D_STARTS_AS_INPUT) start = t->problem.in[i];
         t->d[i] = add(t, size, 0);
         if (start) guard_put_doubles(t->d[i], 0, size.rows, start);

@@ -65,6 +65,21 @@ void reference_add_back(double *const *d, const double *dy, const OpProblem *p)
     }
 }
 
+void reference_bias(double *y, const OpProblem *p)
+{
+    uint32_t cols = p->shape.cols;
+    for (uint32_t i = 0; i < p->shape.rows * cols; i++) y[i] = p->in[0][i] + p->in[1][i % cols];
+}
+
+void reference_bias_back(double *const *d, const double *dy, const OpProblem *p)
+{
+    uint32_t cols = p->shape.cols;
+    for (uint32_t i = 0; i < p->shape.rows * cols; i++) {
+        d[0][i] += dy[i];
+        d[1][i % cols] += dy[i];
+    }
+}
+
 // ---- rmsnorm -----------------------------------------------------------------------------------
 
 static double inverse_norm(const double *x, uint32_t cols, double epsilon)
@@ -76,8 +91,8 @@ static double inverse_norm(const double *x, uint32_t cols, double epsilon)
 
 void reference_rmsnorm(double *y, const OpProblem *p)
 {
-    uint32_t cols = p->shape.cols;
-    for (uint32_t r = 0; r < p->shape.rows; r++) {
+    uint32_t parts = p->shape.heads ? p->shape.heads : 1, cols = p->shape.cols / parts;
+    for (uint32_t r = 0; r < p->shape.rows * parts; r++) {
         const double *x = p->in[0] + r * cols;
         double n = inverse_norm(x, cols, p->epsilon);
         for (uint32_t c = 0; c < cols; c++) y[r * cols + c] = x[c] * n * p->in[1][c];
@@ -86,8 +101,8 @@ void reference_rmsnorm(double *y, const OpProblem *p)
 
 void reference_rmsnorm_back(double *const *d, const double *dy, const OpProblem *p)
 {
-    uint32_t cols = p->shape.cols;
-    for (uint32_t r = 0; r < p->shape.rows; r++) {
+    uint32_t parts = p->shape.heads ? p->shape.heads : 1, cols = p->shape.cols / parts;
+    for (uint32_t r = 0; r < p->shape.rows * parts; r++) {
         const double *x = p->in[0] + r * cols, *gain = p->in[1], *up = dy + r * cols;
         double n = inverse_norm(x, cols, p->epsilon), mean = 0;
         for (uint32_t c = 0; c < cols; c++) mean += gain[c] * up[c] * x[c] / cols;

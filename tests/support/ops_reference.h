@@ -30,7 +30,7 @@ typedef void OpBackward(double *const *d, const double *dy, const OpProblem *pro
 
 OpForward reference_embed; // in: table (others, cols)
 OpBackward reference_embed_back;
-OpForward reference_rmsnorm; // in: x (rows, cols), gain (cols)
+OpForward reference_rmsnorm; // in: x (rows, cols), gain (cols / parts); heads: parts, if not 0
 OpBackward reference_rmsnorm_back;
 OpForward reference_matmul; // in: x (rows, cols), w (others, cols)
 OpBackward reference_matmul_back;
@@ -42,6 +42,8 @@ OpForward reference_swiglu; // in: gate, up (rows, cols)
 OpBackward reference_swiglu_back;
 OpForward reference_add; // in: x, y (rows, cols)
 OpBackward reference_add_back;
+OpForward reference_bias; // in: y (rows, cols), bias (cols)
+OpBackward reference_bias_back;
 OpForward reference_gather; // in: x (others, cols)
 OpBackward reference_gather_back;
 OpForward reference_cross_entropy; // in: logits (rows, cols); y (rows, 2): loss, 1 for a hit

@@ -35,15 +35,19 @@ static void load_parameters(Llama *model, const char *path)
 
 Reference *reference_open(bool tied)
 {
-    Reference *ref = calloc(1, sizeof *ref);
-    assert_non_null(ref);
-    snprintf(ref->path, sizeof ref->path, "%s/tests/reference/soft_%s.safetensors", TEST_ROOT,
-             tied ? "tied" : "untied");
     LlamaConfig config = small_config();
     config.vocab_size = REFERENCE_VOCAB;
     config.tied = tied;
+    return reference_open_as(&config, tied ? "soft_tied" : "soft_untied");
+}
+
+Reference *reference_open_as(const LlamaConfig *config, const char *name)
+{
+    Reference *ref = calloc(1, sizeof *ref);
+    assert_non_null(ref);
+    snprintf(ref->path, sizeof ref->path, "%s/tests/reference/%s.safetensors", TEST_ROOT, name);
     Error err;
-    if (!llama_make(&ref->model, device, &config, &err)) fail_msg("%s", err.text);
+    if (!llama_make(&ref->model, device, config, &err)) fail_msg("%s", err.text);
     load_parameters(&ref->model, ref->path);
     float *tokens = read_tensor(ref->path, "tokens", REFERENCE_ROWS, 1);
     float *targets = read_tensor(ref->path, "targets", REFERENCE_ROWS, 1);

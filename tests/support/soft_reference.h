@@ -27,6 +27,8 @@ typedef struct {
 
 // The model and the batch of soft_tied or soft_untied. Fails the test where something is missing.
 Reference *reference_open(bool tied);
+// A model of that config with the weights and the batch of tests/reference/NAME.safetensors.
+Reference *reference_open_as(const LlamaConfig *config, const char *name);
 void reference_close(Reference *ref);
 
 // Sequences first .. last - 1 with the reference's own supervised rows, which are no suffixes.

@@ -1,0 +1,215 @@
+// Searching thresholds and drafts: see calibrate.h.
+#include "infer/calibrate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Shares of all tokens that the full depth has right and the exits together may get wrong.
+static const double HARMS[EXIT_CURVE] = {0.002, 0.005, 0.01, 0.015, 0.02, 0.03,
+                                         0.05,  0.07,  0.1,  0.15,  0.2,  0.3};
+
+enum { LEAST = 16, SUBSETS = 256 };
+
+#define NEVER 1e9 // a threshold that nothing reaches
+
+// ---- judging a policy --------------------------------------------------------------------------
+
+// Where a position leaves: an index of depths.
+static uint32_t leaves_at(const Observations *o, size_t p, const double *thresholds,
+                          const bool *used, uint32_t *failed)
+{
+    *failed = 0;
+    for (uint32_t e = 0; e < o->exits; e++) {
+        if (!used[e]) continue;
+        if (o->confidences[p * o->exits + e] >= thresholds[e]) return e;
+        ++*failed;
+    }
+    return o->exits;
+}
+
+static bool is_same(const Observations *o, size_t p, uint32_t e)
+{
+    return e == o->exits || o->same[p * o->exits + e];
+}
+
+// Judges at positions first, first + 2, ...
+static void judge(ExitChoice *choice, const Observations *o, const StepCosts *costs,
+                  const double *thresholds, const bool *used, size_t first)
+{
+    double right = 0, full = 0, same = 0, blocks = 0, seconds = 0, n = 0;
+    for (size_t p = first; p < o->count; p += 2, n++) {
+        uint32_t failed, e = leaves_at(o, p, thresholds, used, &failed);
+        right += o->right[p * (o->exits + 1) + e];
+        full += o->right[p * (o->exits + 1) + o->exits];
+        same += is_same(o, p, e);
+        blocks += o->depths[e];
+        seconds += costs->token[e] + failed * costs->check;
+    }
+    choice->accuracy = right / n;
+    choice->full_accuracy = full / n;
+    choice->agreement = same / n;
+    choice->blocks = blocks / n;
+    choice->speed = n * costs->token[o->exits] / seconds;
+}
+
+// ---- thresholds --------------------------------------------------------------------------------
+
+typedef struct {
+    float confidence;
+    int lost; // right tokens that leaving here loses: 1, 0 or -1
+} Leaving;
+
+static int by_confidence(const void *a, const void *b)
+{
+    float x = ((const Leaving *)a)->confidence, y = ((const Leaving *)b)->confidence;
+    return (x < y) - (x > y); // the surest first
+}
+
+// The lowest threshold at which those that leave lose no more than `most` tokens. Of the many
+// thresholds that are tried some look good by chance, so one standard deviation of the tokens that
+// change is taken on top.
+static double lowest_threshold(Leaving *list, size_t count, double most)
+{
+    double lost = 0, changed = 0, threshold = NEVER;
+    qsort(list, count, sizeof *list, by_confidence);
+    for (size_t i = 0; i < count; i++) {
+        lost += list[i].lost;
+        changed += abs(list[i].lost);
+        bool last_of_value = i + 1 == count || list[i + 1].confidence < list[i].confidence;
+        if (last_of_value && lost + sqrt(changed) <= most) threshold = list[i].confidence;
+    }
+    return threshold;
+}
+
+// Exit by exit, among the even positions that no exit before took. list is scratch for all of them.
+static void choose_thresholds(double *thresholds, const Observations *o, const bool *used,
+                              double harm, Leaving *list, uint32_t *left_at)
+{
+    uint32_t exits = 0;
+    for (uint32_t e = 0; e < o->exits; e++) exits += used[e];
+    double most = harm * (double)(o->count / 2) / (exits ? exits : 1);
+    for (size_t p = 0; p < o->count; p += 2) left_at[p] = o->exits;
+    for (uint32_t e = 0; e < o->exits; e++) {
+        size_t n = 0;
+        thresholds[e] = NEVER;
+        if (!used[e]) continue;
+        for (size_t p = 0; p < o->count; p += 2) {
+            const uint8_t *right = o->right + p * (o->exits + 1);
+            if (left_at[p] == o->exits)
+                list[n++] = (Leaving){o->confidences[p * o->exits + e], right[o->exits] - right[e]};
+        }
+        thresholds[e] = lowest_threshold(list, n, most);
+        for (size_t p = 0; p < o->count; p += 2)
+            if (left_at[p] == o->exits && o->confidences[p * o->exits + e] >= thresholds[e])
+                left_at[p] = e;
+    }
+}
+
+static DepthPolicy make_policy(const Observations *o, const double *thresholds, const bool *used)
+{
+    DepthPolicy policy = policy_fixed(o->depths[o->exits]);
+    policy.confidence = o->confidence;
+    for (uint32_t e = 0; e < o->exits; e++) {
+        if (!used[e] || thresholds[e] == NEVER) continue;
+        policy.exits[policy.exit_count] = o->depths[e];
+        policy.thresholds[policy.exit_count++] = thresholds[e];
+    }
+    return policy;
+}
+
+// Which exits a subset has: a bit each; beyond 8 exits, each bit stands for several side by side.
+static void use_subset(bool *used, uint32_t exits, uint32_t subset)
+{
+    for (uint32_t e = 0; e < exits; e++) used[e] = subset >> (exits <= 8 ? e : 8 * e / exits) & 1;
+}
+
+// The exits with the least expected time at the even positions, for that harm.
+static void best_subset(ExitChoice *out, const Observations *o, const StepCosts *costs, double harm,
+                        Leaving *list, uint32_t *left_at)
+{
+    double thresholds[CONFIG_MAX_EXITS];
+    bool used[CONFIG_MAX_EXITS];
+    uint32_t subsets = o->exits < 8 ? 1u << o->exits : SUBSETS;
+    double best = 0;
+    for (uint32_t subset = 0; subset < subsets; subset++) {
+        ExitChoice trial = {.harm = harm};
+        use_subset(used, o->exits, subset);
+        choose_thresholds(thresholds, o, used, harm, list, left_at);
+        for (uint32_t e = 0; e < o->exits; e++) used[e] &= thresholds[e] != NEVER;
+        judge(&trial, o, costs, thresholds, used, 0);
+        if (trial.speed <= best) continue;
+        best = trial.speed;
+        trial.policy = make_policy(o, thresholds, used);
+        judge(&trial, o, costs, thresholds, used, 1);
+        *out = trial;
+    }
+}
+
+uint32_t calibrate_exits(ExitChoice *curve, const Observations *o, const StepCosts *costs)
+{
+    Leaving *list = malloc((o->count + 1) * sizeof *list);
+    uint32_t *left_at = malloc((o->count + 1) * sizeof *left_at), n = 0;
+    if (list && left_at && o->exits && o->count >= LEAST)
+        for (; n < EXIT_CURVE; n++) best_subset(&curve[n], o, costs, HARMS[n], list, left_at);
+    free(list);
+    free(left_at);
+    return n;
+}
+
+const ExitChoice *calibrate_choose(const ExitChoice *curve, uint32_t count, double max_loss)
+{
+    const ExitChoice *best = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        bool good = curve[i].full_accuracy - curve[i].accuracy <= max_loss + 1e-12;
+        if (good && (!best || curve[i].speed > best->speed)) best = &curve[i];
+    }
+    return best;
+}
+
+// ---- drafts ------------------------------------------------------------------------------------
+
+// At depth e with that stop: the share of positions at which a draft is made, and of these the
+// share that the full depth agrees with.
+static void draft_rates(double *made, double *accepted, const Observations *o, uint32_t e,
+                        double stop)
+{
+    size_t n = 0, good = 0;
+    for (size_t p = 0; p < o->count; p++) {
+        if (o->confidences[p * o->exits + e] < stop) continue;
+        n++;
+        good += o->same[p * o->exits + e];
+    }
+    *made = (double)n / (double)o->count;
+    *accepted = n ? (double)good / (double)n : 0;
+}
+
+// Tokens per second over the full depth's; drafting.c has the same sum.
+static double draft_speed(const Observations *o, const StepCosts *costs, uint32_t e,
+                          uint32_t window, double made, double accepted)
+{
+    double share = 1 - (double)o->depths[e] / o->depths[o->exits];
+    double tokens = 1, seconds = costs->rows[window + 1] * share;
+    for (uint32_t i = 0; i <= window; i++) { // the last draft passes its blocks with the check
+        if (i) tokens += pow(made * accepted, i);
+        seconds += pow(made, i) * costs->token[e];
+    }
+    return tokens / seconds * costs->token[o->exits];
+}
+
+DraftChoice calibrate_draft(const Observations *o, const StepCosts *costs)
+{
+    DraftChoice best = {.speed = 1};
+    if (o->count < LEAST || o->confidence != CONFIDENCE_PROBABILITY) return best;
+    for (uint32_t e = 0; e < o->exits; e++)
+        for (int step = 0; step < 10; step++) {
+            double stop = step / 10.0, made, accepted;
+            draft_rates(&made, &accepted, o, e, stop);
+            for (uint32_t window = 1; window <= DRAFT_WINDOW; window++) {
+                double speed = draft_speed(o, costs, e, window, made, accepted);
+                if (speed <= best.speed) continue;
+                best = (DraftChoice){o->depths[e], window, stop, accepted, speed};
+            }
+        }
+    return best;
+}

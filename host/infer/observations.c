@@ -1,0 +1,231 @@
+// Looking at every exit, and timing: see observations.h.
+#define _POSIX_C_SOURCE 200809L
+#include "infer/observations.h"
+#include "text/sampler.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { PIECE = 64, REPEATS = 15 };
+
+void observations_begin(Observations *o, const uint32_t *depths, uint32_t count,
+                        Confidence confidence)
+{
+    assert(count >= 1 && count <= CONFIG_MAX_EXITS + 1);
+    *o = (Observations){.exits = count - 1, .confidence = confidence};
+    memcpy(o->depths, depths, count * sizeof *depths);
+}
+
+void observations_free(Observations *o)
+{
+    free(o->confidences);
+    free(o->right);
+    free(o->same);
+    *o = (Observations){0};
+}
+
+static bool grow(void **list, size_t bytes)
+{
+    void *more = realloc(*list, bytes ? bytes : 1);
+    if (more) *list = more;
+    return more != NULL;
+}
+
+static bool make_room(Observations *o, size_t more, Error *err)
+{
+    if (o->count + more <= o->room) return true;
+    size_t room = 2 * (o->count + more);
+    if (!grow((void **)&o->confidences, room * o->exits * sizeof *o->confidences) ||
+        !grow((void **)&o->right, room * (o->exits + 1)) ||
+        !grow((void **)&o->same, room * o->exits))
+        return error_set(err, "out of memory");
+    o->room = room;
+    return true;
+}
+
+// One piece of a text: where it begins, its rows, what should follow each, which rows count.
+typedef struct {
+    const uint32_t *next;
+    const uint8_t *marks; // of next
+    uint32_t rows;
+    float *logits; // (rows, V)
+    uint32_t vocab;
+} Piece;
+
+// What depth e says at the positions of the piece that count.
+static void look(Observations *o, const Piece *piece, uint32_t e)
+{
+    size_t at = o->count;
+    for (uint32_t i = 0; i < piece->rows; i++) {
+        if (!piece->marks[i]) continue;
+        const float *row = piece->logits + (size_t)i * piece->vocab;
+        uint32_t best = argmax(row, piece->vocab);
+        o->right[at * (o->exits + 1) + e] = best == piece->next[i];
+        if (e < o->exits) {
+            o->confidences[at * o->exits + e] =
+                (float)confidence_of(row, piece->vocab, o->confidence);
+        }
+        at++;
+    }
+}
+
+// The most probable token of each row, for `same`.
+static void best_tokens(uint32_t *best, const Piece *piece)
+{
+    for (uint32_t i = 0; i < piece->rows; i++)
+        best[i] = argmax(piece->logits + (size_t)i * piece->vocab, piece->vocab);
+}
+
+static bool add_piece(Observations *o, Engine *engine, Sequence *sequence, Piece *piece, Error *err)
+{
+    uint32_t(*best)[PIECE] = malloc((o->exits + 1) * sizeof *best);
+    bool ok = best || error_set(err, "out of memory");
+    for (uint32_t e = 0; ok && e <= o->exits; e++) {
+        const Advance all = {sequence, sequence->count, piece->rows, piece->logits};
+        ok = engine_advance(engine, &all, 1, o->depths[e], err);
+        if (ok) look(o, piece, e);
+        if (ok) best_tokens(best[e], piece);
+    }
+    for (uint32_t i = 0; ok && i < piece->rows; i++) {
+        if (!piece->marks[i]) continue;
+        for (uint32_t e = 0; e < o->exits; e++)
+            o->same[o->count * o->exits + e] = best[e][i] == best[o->exits][i];
+        o->count++;
+    }
+    free(best);
+    return ok;
+}
+
+bool observations_add(Observations *o, Engine *engine, Sequence *sequence, const uint32_t *tokens,
+                      const uint8_t *marks, uint32_t count, Error *err)
+{
+    Piece piece = {.vocab = engine_model(engine)->config.vocab_size};
+    piece.logits = malloc((size_t)PIECE * piece.vocab * sizeof *piece.logits);
+    bool ok = piece.logits || error_set(err, "out of memory");
+    sequence_truncate(sequence, 0);
+    ok = ok && make_room(o, count, err) && engine_check_tokens(engine, tokens, count, err);
+    for (uint32_t at = 0; ok && at + 1 < count; at += piece.rows) {
+        piece.rows = count - 1 - at < PIECE ? count - 1 - at : PIECE;
+        piece.next = tokens + at + 1;
+        piece.marks = marks + at + 1;
+        ok = sequence_append(sequence, tokens + at, piece.rows, err) &&
+             add_piece(o, engine, sequence, &piece, err);
+    }
+    free(piece.logits);
+    return ok;
+}
+
+// ---- costs -------------------------------------------------------------------------------------
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+// A measurement: so many new rows through depths[0 .. count - 1], one after the other.
+typedef struct {
+    const uint32_t *depths;
+    uint32_t count, rows;
+    double *out; // the median goes there
+    double seconds[REPEATS];
+} Timed;
+
+typedef struct {
+    Engine *engine;
+    Sequence *sequence;
+    float *logits; // (DRAFT_WINDOW + 1, V)
+    Timed list[CONFIG_MAX_EXITS + DRAFT_WINDOW + 3];
+    uint32_t count;
+} Stopwatch;
+
+static bool time_once(double *seconds, const Stopwatch *w, const Timed *t, Error *err)
+{
+    uint32_t before = w->sequence->count, tokens[DRAFT_WINDOW + 1] = {0};
+    double began = now();
+    bool ok = sequence_append(w->sequence, tokens, t->rows, err);
+    for (uint32_t i = 0; ok && i < t->count; i++) {
+        const Advance all = {w->sequence, w->sequence->count, t->rows, w->logits};
+        ok = engine_advance(w->engine, &all, 1, t->depths[i], err);
+    }
+    *seconds = now() - began;
+    sequence_truncate(w->sequence, before);
+    return ok;
+}
+
+// The medians. All take turns, so that what else the machine does meets all alike; the first turn,
+// which may record and compile, does not count.
+static bool time_all(Stopwatch *w, Error *err)
+{
+    for (int turn = -1; turn < REPEATS; turn++)
+        for (uint32_t i = 0; i < w->count; i++)
+            if (!time_once(&w->list[i].seconds[turn < 0 ? 0 : turn], w, &w->list[i], err))
+                return false;
+    for (uint32_t i = 0; i < w->count; i++) {
+        Timed *t = &w->list[i];
+        qsort(t->seconds, REPEATS, sizeof *t->seconds, by_value);
+        *t->out = t->seconds[REPEATS / 2];
+    }
+    return true;
+}
+
+static bool fill(Engine *engine, Sequence *sequence, uint32_t count, uint32_t depth, Error *err)
+{
+    const uint32_t token = 0;
+    sequence_truncate(sequence, 0);
+    for (uint32_t i = 0; i < count; i++)
+        if (!sequence_append(sequence, &token, 1, err)) return false;
+    const Advance all = {sequence, count, 0, NULL};
+    return engine_advance(engine, &all, 1, depth, err);
+}
+
+static void list_measurements(Stopwatch *w, StepCosts *costs, const Observations *o)
+{
+    const uint32_t *full = &o->depths[o->exits];
+    for (uint32_t e = 0; e <= o->exits; e++)
+        w->list[w->count++] = (Timed){&o->depths[e], 1, 1, &costs->token[e]};
+    w->list[w->count++] = (Timed){o->depths, o->exits + 1, 1, &costs->check};
+    for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++)
+        w->list[w->count++] = (Timed){full, 1, rows, &costs->rows[rows]};
+}
+
+// What noise must not say: that deeper, or more rows, take less.
+static void straighten(StepCosts *costs, const Observations *o)
+{
+    double full = costs->token[o->exits];
+    for (uint32_t e = 1; e <= o->exits; e++)
+        if (costs->token[e] < costs->token[e - 1]) costs->token[e] = costs->token[e - 1];
+    for (uint32_t rows = 2; rows <= DRAFT_WINDOW + 1; rows++)
+        if (costs->rows[rows] < costs->rows[rows - 1]) costs->rows[rows] = costs->rows[rows - 1];
+    costs->check = o->exits && costs->check > full ? (costs->check - full) / o->exits : 0;
+}
+
+bool step_costs_measure(StepCosts *costs, const Observations *o, Engine *engine, Sequence *sequence,
+                        uint32_t context, Error *err)
+{
+    uint32_t vocab = engine_model(engine)->config.vocab_size, room = sequence->context;
+    Stopwatch *w = calloc(1, sizeof *w);
+    *costs = (StepCosts){0};
+    if (!w) return error_set(err, "out of memory");
+    *w = (Stopwatch){.engine = engine, .sequence = sequence};
+    w->logits = malloc((DRAFT_WINDOW + 1) * (size_t)vocab * sizeof *w->logits);
+    bool ok = w->logits || error_set(err, "out of memory");
+    if (ok && room <= DRAFT_WINDOW + 1)
+        ok = error_set(err, "a context of %u tokens is too short to measure", room);
+    if (ok && context > room - DRAFT_WINDOW - 1) context = room - DRAFT_WINDOW - 1;
+    list_measurements(w, costs, o);
+    ok = ok && fill(engine, sequence, context, o->depths[o->exits], err) && time_all(w, err);
+    if (ok) straighten(costs, o);
+    free(w->logits);
+    free(w);
+    return ok;
+}
