@@ -50,12 +50,14 @@ void main()
             weights[t] = from(weight, t);
             total += weights[t];
         }
+        // What lies before the first key or behind the last may be no number, which a weight of 0
+        // does not hide: a key that is visible stands in.
+        uint low = max(first, j) - j, high = last - 1 - j;
         [[unroll]] for (uint i = 0; i < OWN; i++) {
             uint own = min(i * STRIDE + TOGETHER, VECTORS - 1);
             vec4 sum = sums[i] * keep;
-            // What lies behind the last key may be no number, which a weight of 0 does not hide.
             [[unroll]] for (uint t = 0; t < STRIDE; t++)
-                sum = fma(vec4(weights[t]), load(v, run + min(t, last - 1 - j) * step + own), sum);
+                sum = fma(vec4(weights[t]), load(v, run + clamp(t, low, high) * step + own), sum);
             sums[i] = sum;
         }
         most = higher;

@@ -76,6 +76,30 @@ static void generates_and_tokenizes(void **state)
     cli_free(&two);
 }
 
+static CliRun chat(const char *model)
+{
+    return cli_run(&(CliCall){.args = {"chat", model, "--max-tokens", "4"}, .input = "a task\n"});
+}
+
+// The template goes along.
+static void chats(void **state)
+{
+    (void)state;
+    TestPath folder = small_model(&own_folder, "model", 4);
+    TestPath file = test_path(own_folder.text, "model.gguf");
+    expect_ok(CLI("convert", folder.text, file.text));
+    assert_cli_fails(chat(file.text), 1, "model.gguf: key 'tokenizer.chat_template' is missing");
+    test_write_text(&folder, "chat_template.jinja",
+                    "{{ '### Instruction:\n' + m['content'] + '\n\n### Response:\n' }}");
+    expect_ok(CLI("convert", folder.text, file.text));
+    CliRun one = chat(folder.text), two = chat(file.text);
+    assert_int_equal(one.status, 0);
+    if (two.status) fail_msg("%s", two.err);
+    assert_string_equal(one.out, two.out);
+    cli_free(&one);
+    cli_free(&two);
+}
+
 static void says_how_fast_it_loaded(void **state)
 {
     (void)state;
@@ -103,7 +127,7 @@ static void refuses(void **state)
     assert_cli_fails(CLI("convert", "a", "b", "c", "--type", "f16"), 2, "stays f32");
     assert_cli_fails(CLI("convert", g, f), 1, "not empty");
     assert_cli_fails(CLI("convert", o, "x.gguf"), 1, "config.json");
-    assert_cli_fails(CLI("export", g, "--depth", "2", o), 1, "model.gguf");
+    assert_cli_fails(CLI("export", g, "--depth", "2", o), 1, "model.gguf: a depth of a GGUF file");
     TestPath text = test_write_text(&own_folder, "x.gguf", "GGUF, but not really");
     assert_cli_fails(CLI("convert", text.text, o), 1, "x.gguf: GGUF version");
     assert_cli_fails(CLI("generate", text.text, "--prompt", "a"), 1, "x.gguf: GGUF version");
@@ -116,6 +140,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(converts_both_ways),
         TEST(generates_and_tokenizes),
+        TEST(chats),
         TEST(says_how_fast_it_loaded),
         TEST(refuses),
     };

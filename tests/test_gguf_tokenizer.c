@@ -178,6 +178,29 @@ static void encodes_as_asset(void **state)
     tokenizer_free(read);
 }
 
+// A folder that has a SentencePiece model alone.
+static void converts_sentencepiece(void **state)
+{
+    (void)state;
+    Error err;
+    TestPath folder = test_path(own_folder.text, "model"), file = test_path(own_folder.text, "m");
+    LlamaConfig config = small_config();
+    config.vocab_size = 32000;
+    model_write(folder.text, &config, 3);
+    size_t size;
+    char *bytes = test_read(test_data("tokenizers/llama2/tokenizer.model").text, &size);
+    test_write(&folder, "tokenizer.model", bytes, size);
+    free(bytes);
+    remove(test_path(folder.text, "tokenizer.json").text);
+    if (!gguf_from_folder(file.text, folder.text, DTYPE_COUNT, &err)) fail_msg("%s", err.text);
+    assert_int_equal(test_folder_count(own_folder.text), 2);
+    Tokenizer *a = tokenizer_load_folder(folder.text, &err), *b = load(file.text);
+    assert_non_null(a);
+    check_same_texts(a, b);
+    tokenizer_free(a);
+    tokenizer_free(b);
+}
+
 // ---- templates and tokens ----------------------------------------------------------------------
 
 static void keeps_templates_and_tokens(void **state)
@@ -255,9 +278,11 @@ static void refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(gives_ids_of_llama_cpp), TEST(encodes_as_llama2),          TEST(encodes_as_mistral),
-        TEST(encodes_as_minimind),    TEST(encodes_as_codegen),         TEST(encodes_as_stories),
-        TEST(encodes_as_asset),       TEST(keeps_templates_and_tokens), TEST(refuses),
+        TEST(gives_ids_of_llama_cpp),     TEST(encodes_as_llama2),
+        TEST(encodes_as_mistral),         TEST(encodes_as_minimind),
+        TEST(encodes_as_codegen),         TEST(encodes_as_stories),
+        TEST(encodes_as_asset),           TEST(converts_sentencepiece),
+        TEST(keeps_templates_and_tokens), TEST(refuses),
     };
     return cmocka_run_group_tests_name("gguf_tokenizer", tests, NULL, NULL);
 }

@@ -83,6 +83,31 @@ Tokenizer *cli_load_tokenizer(const char *path, Error *err)
     return tokenizer_load_folder(path, err);
 }
 
+static bool style_of_file(ChatStyle *out, const Gguf *file, Error *err)
+{
+    GgufText text;
+    if (!gguf_chat_template(&text, file, err)) return false;
+    if (!text.text)
+        return error_set(err, "%s: key 'tokenizer.chat_template' is missing", file->path);
+    char *jinja = malloc(text.size + 1); // up to a NUL, should there be one
+    if (!jinja) return error_set(err, "%s: out of memory", file->path);
+    memcpy(jinja, text.text, text.size);
+    jinja[text.size] = 0;
+    bool ok = chat_style_detect(out, jinja, file->path, err);
+    free(jinja);
+    return ok;
+}
+
+bool cli_chat_style(ChatStyle *out, const char *model, Error *err)
+{
+    Gguf file;
+    if (!gguf_is_file(model)) return chat_style_of_folder(out, model, err);
+    if (!gguf_open(&file, model, err)) return false;
+    bool ok = style_of_file(out, &file, err);
+    gguf_close(&file);
+    return ok;
+}
+
 static bool load_tokenizer(Loaded *loaded, const char *path, Error *err)
 {
     loaded->tokenizer = cli_load_tokenizer(path, err);

@@ -3,6 +3,7 @@
 #define STRATA_TOOLS_CLI_H
 
 #include "model/llama.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 #include <getopt.h>
@@ -15,9 +16,9 @@ int cmd_train(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
-int cmd_bench(int argc, char **argv);
 int cmd_chat(int argc, char **argv);
 int cmd_calibrate(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);
@@ -39,6 +40,10 @@ bool cli_quant(const char *text, Dtype *out);
 // The tokenizer of a model's folder or GGUF file, or of a tokenizer.json or tokenizer.model named
 // itself.
 Tokenizer *cli_load_tokenizer(const char *path, Error *err);
+
+// How a model is chatted with, by its template: chat_style_of_folder, or of a GGUF file the same of
+// its tokenizer.chat_template.
+bool cli_chat_style(ChatStyle *out, const char *model, Error *err);
 
 // A model that is being used: folder or GGUF file, device, weights, tokenizer.
 typedef struct {

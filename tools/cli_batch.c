@@ -134,6 +134,9 @@ static bool set_option(Record *r, int option, const cJSON *value, Error *err)
 {
     if (cJSON_IsArray(value) && option == OPTION_STOP) return set_stops(r, value, err);
     if (cJSON_IsString(value)) return decode_replace(&r->decode, option, value->valuestring, err);
+    if (option == OPTION_STOP) return error_set(err, "stop: a text or a list of texts is expected");
+    if (option == OPTION_EXITS || option == OPTION_CONFIDENCE)
+        return error_set(err, "%s: a text is expected", value->string);
     if (!cJSON_IsNumber(value)) return error_set(err, "%s: a number or a text", value->string);
     int kept = option == OPTION_DEPTH   ? 0
                : option == OPTION_EXIT  ? 1
@@ -248,7 +251,8 @@ static Engine *open_engine(const BatchRun *run, Error *err)
     uint32_t context = longest(run);
     uint64_t page = page_bytes(&run->loaded->model.config);
     uint64_t places = run->count < o->places ? run->count : o->places;
-    uint64_t pages = o->kv_budget ? o->kv_budget / page : places * pages_for(context);
+    uint64_t pages = places * pages_for(context); // more would never be used
+    if (o->kv_budget && o->kv_budget / page < pages) pages = o->kv_budget / page;
     if (!pages) {
         error_set(err, "--kv-budget: %llu bytes, but a page of %d positions takes %llu",
                   (unsigned long long)o->kv_budget, PAGE_POSITIONS, (unsigned long long)page);
@@ -322,6 +326,15 @@ static bool write_list(BatchRun *run, Error *err)
     return ok;
 }
 
+// Said before anything is computed, not hours later.
+static bool can_write(const char *path, Error *err)
+{
+    FileWriter writer;
+    if (!file_writer_open(&writer, path, err)) return false;
+    file_writer_abort(&writer);
+    return true;
+}
+
 static void run_free(BatchRun *run)
 {
     for (size_t i = 0; i < run->count; i++) {
@@ -340,7 +353,8 @@ bool batch_run(const BatchOptions *options, const DecodeOptions *defaults, Loade
                Error *err)
 {
     BatchRun run = {.options = options, .loaded = loaded};
-    bool ok = read_records(&run, err) && prepare(&run, defaults, err) && generate_all(&run, err) &&
+    bool ok = read_records(&run, err) && prepare(&run, defaults, err) &&
+              can_write(options->out, err) && generate_all(&run, err) &&
               (options->pandalm ? write_list(&run, err) : write_lines(&run, err));
     run_free(&run);
     return ok;

@@ -9,7 +9,7 @@ typedef struct {
     const char *in;     // JSON lines, or a JSON list, of records
     const char *out;    // JSON lines of reports with "index", or with pandalm a list of texts
     uint32_t places;    // that run together, at most
-    uint64_t kv_budget; // bytes of keys and values; 0: what `places` of the longest need
+    uint64_t kv_budget; // bytes of pages, at most; 0: what `places` of the longest need
     bool pandalm;
     bool alpaca; // "prompt" is an instruction
 } BatchOptions;

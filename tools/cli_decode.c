@@ -1,5 +1,6 @@
 // Options of decoding: see cli_decode.h.
 #include "cli_decode.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -39,7 +40,9 @@ static bool confidence(Confidence *out, const char *text, Error *err)
 
 static bool add_stop(DecodeOptions *o, const char *text, Error *err)
 {
-    if (!*text) return error_set(err, "--stop: an empty text");
+    size_t size = strlen(text), valid = utf8_check(text, size);
+    if (!size) return error_set(err, "--stop: an empty text");
+    if (valid < size) return error_set(err, "--stop: invalid UTF-8 at byte %zu", valid);
     if (o->stop_count == STOP_MOST) return error_set(err, "--stop: more than %d", STOP_MOST);
     o->stops[o->stop_count++] = text;
     return true;

@@ -287,7 +287,7 @@ static bool choose_style(ChatStyle *style, const Options *o, const LlamaConfig *
 {
     if (o->template) return chat_style_named(style, o->template, err);
     Error why;
-    if (chat_style_of_folder(style, o->folder, &why)) return true;
+    if (cli_chat_style(style, o->folder, &why)) return true;
     // What strata trains on chats has no template of its own and is Alpaca's.
     if (config->exit_count) return chat_style_named(style, "alpaca", err);
     return error_set(err, "%.400s (--template names one)", why.text);

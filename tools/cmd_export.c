@@ -1,6 +1,7 @@
 // strata export: the first blocks of a model as a Hugging Face folder of their own.
 #include "cli.h"
 #include "model/export.h"
+#include "model/gguf_model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +74,7 @@ int cmd_export(int argc, char **argv)
     uint64_t depth;
     int status = parse(&o, argc, argv);
     if (status != -1) return status;
-    if (!config_load(&config, o.from, &err)) return cli_fail(&err);
+    if (!model_config_load(&config, o.from, &err)) return cli_fail(&err);
     if (!cli_number(o.depth, 1, config.blocks, &depth)) {
         error_set(&err, "--depth %.40s: the model has depths 1 to %u", o.depth, config.blocks);
         return cli_fail(&err);

@@ -18,6 +18,7 @@ typedef struct {
     DecodeOptions decode;
     BatchOptions batch;
     bool alpaca, json, shared_head, all_depths;
+    const char *for_batch; // an option that was given and is for --batch alone, or NULL
 } Options;
 
 static const char USAGE[] =
@@ -55,6 +56,7 @@ static bool take_text(Options *o, int option, const char *value)
         return true;
     case 'P':
         o->batch.pandalm = true;
+        o->for_batch = "--pandalm";
         return true;
     default:
         return false;
@@ -69,14 +71,17 @@ static bool take_number(Options *o, int option, const char *value, bool *known, 
         if (!cli_number(value, 1, 4096, &places))
             return error_set(err, "--places '%.40s' is not a number of 1 to 4096", value);
         o->batch.places = (uint32_t)places;
+        o->for_batch = "--places";
         return true;
     }
     if (option == 'q')
         return cli_quant(value, &o->weights) ||
                error_set(err, "--quant '%.40s' is neither q8_0 nor q4_0", value);
-    if (option == 'k')
+    if (option == 'k') {
+        o->for_batch = "--kv-budget";
         return cli_bytes(value, &o->batch.kv_budget) ||
                error_set(err, "--kv-budget '%.40s': bytes, nMB or nGB are expected", value);
+    }
     *known = false;
     return true;
 }
@@ -129,7 +134,7 @@ static int parse(Options *o, int argc, char **argv)
     if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->batch.in != NULL) != 1)
         return cli_usage(USAGE, "one of --prompt, --prompt-file and --batch is expected");
     if (!o->batch.in != !o->batch.out) return cli_usage(USAGE, "--batch and --out belong together");
-    if (o->batch.pandalm && !o->batch.in) return cli_usage(USAGE, "--pandalm is for --batch");
+    if (o->for_batch && !o->batch.in) return cli_usage(USAGE, "%s is for --batch", o->for_batch);
     if (!decode_check(&o->decode, &err)) return cli_usage(USAGE, "%s", err.text);
     o->all_depths = o->decode.depth && !strcmp(o->decode.depth, "all");
     if (o->all_depths) o->decode.depth = NULL;

@@ -74,10 +74,9 @@ bool policy_parse_exit(DepthPolicy *policy, const char *text, const LlamaConfig 
 bool policy_parse_draft(DepthPolicy *policy, const char *text, Error *err)
 {
     char *end;
-    if (!strcmp(text, "auto")) {
-        policy->draft_auto = true;
-        return policy->depth > 1 || error_set(err, "draft: a model of one block has none");
-    }
+    if (policy->depth < 2) return error_set(err, "draft: a depth of one block has none");
+    policy->draft_auto = !strcmp(text, "auto");
+    if (policy->draft_auto) return true;
     unsigned long depth = isdigit((unsigned char)*text) ? strtoul(text, &end, 10) : 0;
     if (!depth || *end || depth >= policy->depth)
         return error_set(err, "draft '%.40s': 1 to %u blocks, or 'auto', are expected", text,
@@ -86,11 +85,17 @@ bool policy_parse_draft(DepthPolicy *policy, const char *text, Error *err)
     return true;
 }
 
+// exp(z - most), where both may be infinite.
+static double weight(double z, double most)
+{
+    return z == most ? 1 : exp(z - most);
+}
+
 static double entropy(const float *logits, uint32_t vocab, double most, double sum)
 {
     double h = 0;
     for (uint32_t i = 0; i < vocab; i++) {
-        double p = exp(logits[i] - most) / sum;
+        double p = weight(logits[i], most) / sum;
         if (p > 0) h -= p * log(p);
     }
     return h;
@@ -108,10 +113,11 @@ double confidence_of(const float *logits, uint32_t vocab, Confidence confidence)
             second = z;
         }
     }
-    for (uint32_t i = 0; i < vocab; i++) sum += exp(logits[i] - most);
-    if (confidence == CONFIDENCE_PROBABILITY) return 1 / sum;
-    if (confidence == CONFIDENCE_MARGIN) return (1 - exp(second - most)) / sum;
+    for (uint32_t i = 0; i < vocab; i++) sum += weight(logits[i], most);
+    if (isnan(sum)) return 0;
     if (vocab < 2) return 1;
+    if (confidence == CONFIDENCE_PROBABILITY) return 1 / sum;
+    if (confidence == CONFIDENCE_MARGIN) return (1 - weight(second, most)) / sum;
     double value = 1 - entropy(logits, vocab, most, sum) / log(vocab);
     return value < 0 ? 0 : value > 1 ? 1 : value;
 }

@@ -42,7 +42,7 @@ bool policy_parse_exit(DepthPolicy *policy, const char *text, const LlamaConfig 
 // A depth below policy->depth, or "auto".
 bool policy_parse_draft(DepthPolicy *policy, const char *text, Error *err);
 
-// The confidence of logits (V).
+// The confidence of logits (V); 0 where one of them is no number.
 double confidence_of(const float *logits, uint32_t vocab, Confidence confidence);
 
 // Text that names the policy: "depth 8", "exits 2:0.95,4:0.9 of 8", "draft 2 of 8". Returns out.

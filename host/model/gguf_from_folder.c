@@ -5,6 +5,7 @@
 #include "model/gguf_convert.h"
 #include "model/gguf_model.h"
 #include "model/gguf_tokenizer.h"
+#include "model/hf_folder.h"
 #include "model/llama.h"
 #include "model/weight_files.h"
 
@@ -119,7 +120,8 @@ static void put_general(const Plan *plan, GgufWriter *w)
     put_word(w, "general.architecture", plan->arch);
     put_word(w, "general.name", slash ? slash + 1 : name);
     gguf_put_u32(w, "general.file_type", file_type(plan));
-    if (dtype_blocked(plan->dtype)) gguf_put_u32(w, "general.quantization_version", 2);
+    bool blocks = plan->dtype != DTYPE_COUNT && dtype_blocked(plan->dtype);
+    if (blocks) gguf_put_u32(w, "general.quantization_version", 2);
 }
 
 static void put_sizes(const Plan *plan, GgufWriter *w)
@@ -242,21 +244,44 @@ static bool put_template(const Plan *plan, GgufWriter *w, Error *err)
     return ok;
 }
 
-static bool put_tokenizer(const Plan *plan, GgufWriter *w, Error *err)
+static bool put_parts(GgufWriter *w, const char *folder, uint32_t vocab_size, const Tokenizer *t,
+                      Error *err)
 {
     HfTokenizer parts;
-    Tokenizer *tokenizer = tokenizer_load_folder(plan->folder, err); // checks what is copied here
-    bool ok = tokenizer && hf_tokenizer_open(&parts, plan->folder, plan->config.vocab_size, err);
-    if (ok) {
-        parts.parts.bos = tokenizer_bos(tokenizer);
-        parts.parts.eos = tokenizer_eos(tokenizer);
-        parts.parts.add_bos = tokenizer_adds_bos(tokenizer);
-        parts.parts.add_eos = tokenizer_adds_eos(tokenizer);
-        gguf_put_tokenizer(w, &parts.parts);
-        gguf_put_text(w, "tokenizer.huggingface.json", parts.text, parts.text_size);
-        hf_tokenizer_close(&parts);
-    }
-    tokenizer_free(tokenizer);
+    if (!hf_tokenizer_open(&parts, folder, vocab_size, err)) return false;
+    parts.parts.bos = tokenizer_bos(t);
+    parts.parts.eos = tokenizer_eos(t);
+    parts.parts.add_bos = tokenizer_adds_bos(t);
+    parts.parts.add_eos = tokenizer_adds_eos(t);
+    gguf_put_tokenizer(w, &parts.parts);
+    gguf_put_text(w, "tokenizer.huggingface.json", parts.text, parts.text_size);
+    hf_tokenizer_close(&parts);
+    return true;
+}
+
+// Of a folder that has only tokenizer.model: through the tokenizer.json that encodes the same,
+// which stands beside the file for a moment.
+static bool put_converted(const Plan *plan, GgufWriter *w, const Tokenizer *t, Error *err)
+{
+    char name[960], path[1024];
+    HfFolder scratch;
+    snprintf(name, sizeof name, "%.940s.tokenizer", plan->path);
+    if (!hf_folder_begin(&scratch, name, err)) return false;
+    bool ok = path_join(path, sizeof path, scratch.temp, "tokenizer.json", err) &&
+              tokenizer_save(t, path, err) &&
+              put_parts(w, scratch.temp, plan->config.vocab_size, t, err);
+    hf_folder_abort(&scratch);
+    return ok;
+}
+
+static bool put_tokenizer(const Plan *plan, GgufWriter *w, Error *err)
+{
+    char path[1024];
+    if (!path_join(path, sizeof path, plan->folder, "tokenizer.json", err)) return false;
+    Tokenizer *t = tokenizer_load_folder(plan->folder, err); // checks what is copied here
+    bool ok = t && (file_exists(path) ? put_parts(w, plan->folder, plan->config.vocab_size, t, err)
+                                      : put_converted(plan, w, t, err));
+    tokenizer_free(t);
     return ok && put_template(plan, w, err);
 }
 

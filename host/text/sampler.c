@@ -57,9 +57,10 @@ void sampler_free(Sampler *sampler)
 uint32_t argmax(const float *values, uint32_t count)
 {
     uint32_t best = 0;
-    for (uint32_t i = 1; i < count; i++)
+    while (best + 1 < count && isnan(values[best])) best++;
+    for (uint32_t i = best + 1; i < count; i++)
         if (values[i] > values[best]) best = i;
-    return best;
+    return count && isnan(values[best]) ? 0 : best;
 }
 
 // A token counts once, however often it occurred: the penalised logit comes from the given one.
@@ -82,12 +83,19 @@ uint32_t sampler_best(Sampler *s, const float *logits, const uint32_t *history, 
     return argmax(penalised(s, logits, history, count), s->vocab);
 }
 
-// p = softmax(logits / temperature), without a denominator.
+// p = softmax(logits / temperature), without a denominator. What broken weights give has its place,
+// too: infinite logits share all there is, and one that is no number has nothing.
 static double exponentials(double *p, const float *logits, uint32_t vocab, double temperature)
 {
-    double most = logits[argmax(logits, vocab)], sum = 0;
-    for (uint32_t i = 0; i < vocab; i++) sum += p[i] = exp((logits[i] - most) / temperature);
-    return sum;
+    uint32_t best = argmax(logits, vocab);
+    double most = logits[best], sum = 0;
+    for (uint32_t i = 0; i < vocab; i++) {
+        p[i] = logits[i] == most ? 1 : exp((logits[i] - most) / temperature);
+        if (isnan(p[i])) p[i] = 0;
+        sum += p[i];
+    }
+    if (sum > 0) return sum;
+    return p[best] = 1; // none is a number
 }
 
 // The most probable first, of two that are alike the smaller id.

@@ -39,13 +39,13 @@ void sampler_free(Sampler *sampler); // sampler may be zero
 // The greedy choice: the first largest of logits (V) behind the penalty for history (count).
 uint32_t sampler_best(Sampler *sampler, const float *logits, const uint32_t *history, size_t count);
 // What the next token is drawn from: p (V), probabilities that sum up to 1, 0 where a token is left
-// out. temperature is above 0.
+// out, as one is whose logit is no number. temperature is above 0.
 void sampler_distribution(Sampler *sampler, double *p, const float *logits, const uint32_t *history,
                           size_t count);
 // A token with the probability that it has in p (V), whose sum need not be 1.
 uint32_t sampler_draw(Sampler *sampler, const double *p);
 
-// The first largest of values (count).
+// The first largest of values (count), passing over what is no number; 0 where none is one.
 uint32_t argmax(const float *values, uint32_t count);
 
 #endif

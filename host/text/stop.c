@@ -1,6 +1,7 @@
 // Holding back what may be a stop string: see stop.h.
 #include "text/stop.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,13 +34,17 @@ static bool append(StopFilter *f, const char *piece)
     return true;
 }
 
-// Where the first stop string begins, or size.
+// Where the stop string begins that ends first, of several that end there the longest; or size.
 static size_t find_stop(const StopFilter *f)
 {
-    size_t first = f->size;
+    size_t first = f->size, end = SIZE_MAX;
     for (size_t i = 0; i < f->count; i++) {
         const char *at = strstr(f->held, f->stops[i]);
-        if (at && (size_t)(at - f->held) < first) first = (size_t)(at - f->held);
+        if (!at) continue;
+        size_t from = (size_t)(at - f->held), to = from + strlen(f->stops[i]);
+        if (to > end || (to == end && from > first)) continue;
+        first = from;
+        end = to;
     }
     return first;
 }

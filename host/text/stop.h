@@ -20,7 +20,8 @@ typedef struct {
 void stop_begin(StopFilter *filter, const char *const *stops, size_t count);
 void stop_free(StopFilter *filter);
 // Takes a piece; returns what may be shown of it and of what was held back, NUL-terminated, until
-// the next call: text before the first stop string, where several end at once before the earliest.
+// the next call: text before the stop string that is complete first, of several that end at once
+// before the longest. So what is shown in all does not depend on how the text is cut into pieces.
 // NULL: out of memory.
 const char *stop_push(StopFilter *filter, const char *piece);
 // The end of the text: what is still held back.

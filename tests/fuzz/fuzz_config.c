@@ -1,8 +1,7 @@
 // Fuzz target: a config.json is read and, where it is one, cut to its first block.
 #include "base/json.h"
+#include "input.h"
 #include "model/config.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -6,8 +6,6 @@
 
 enum { VALUES = 512 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void read_tensors(const char *path)
 {
     Error err;
@@ -31,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     Gguf file;
     GgufText text;
     LlamaConfig config;
-    const char *path = fuzz_file(data, size);
+    const char *path = input_file("model.gguf", data, size);
     if (gguf_open(&file, path, &err)) {
         gguf_config_read(&config, &file, &err);
         gguf_chat_template(&text, &file, &err);

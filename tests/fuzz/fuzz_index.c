@@ -2,13 +2,11 @@
 #include "input.h"
 #include "model/weight_files.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Error err;
     WeightFiles files;
-    if (weight_files_open(&files, fuzz_folder("model.safetensors.index.json", data, size), &err))
-        weight_files_close(&files);
+    input_file("model.safetensors.index.json", data, size);
+    if (weight_files_open(&files, input_folder(), &err)) weight_files_close(&files);
     return 0;
 }

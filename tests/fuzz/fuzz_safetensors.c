@@ -4,14 +4,12 @@
 
 enum { VALUES = 64 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     Error err;
     Safetensors file;
     float values[VALUES];
-    if (!safetensors_open(&file, fuzz_file(data, size), &err)) return 0;
+    if (!safetensors_open(&file, input_file("model.safetensors", data, size), &err)) return 0;
     for (size_t i = 0; i < file.count; i++) {
         const SafetensorsEntry *entry = &file.entries[i];
         Dtype dtype = safetensors_dtype(entry);
