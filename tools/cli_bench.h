@@ -37,7 +37,7 @@ typedef struct {
 
 // Time and what it was spent on.
 typedef struct {
-    double seconds, tokens;             // of the prompt; or of the tokens behind the first
+    double seconds, tokens;             // of the prompt; or of what is generated
     double whole_seconds, whole_tokens; // prompt and answer together
 } BenchTiming;
 
