@@ -213,6 +213,25 @@ static void rows_follow_the_options(void **state)
     cJSON_Delete(run);
 }
 
+// Quantised weights are fewer bytes, in the memory and in what is read.
+static void quantised_weights_are_fewer_bytes(void **state)
+{
+    (void)state;
+    cJSON *runs[2] = {
+        read_json(CLI("bench", model.text, SHORT, "--repeat", "1", "--json"), 0),
+        read_json(CLI("bench", model.text, SHORT, "--repeat", "1", "--json", "--quant", "q8_0"),
+                  0)};
+    double bytes[2], read[2];
+    for (int i = 0; i < 2; i++) {
+        bytes[i] = number(item(runs[i], "memory"), "model_bytes");
+        read[i] = number(find_row(runs[i], "generation", "depth 2"), "weight_bytes_per_token");
+    }
+    assert_string_equal(text(item(runs[1], "model"), "dtype"), "Q8_0");
+    assert_true(bytes[1] < bytes[0] && read[1] < read[0]);
+    cJSON_Delete(runs[0]);
+    cJSON_Delete(runs[1]);
+}
+
 // ---- answers of a file -------------------------------------------------------------------------
 
 enum { RECORDS = 16 };
@@ -405,6 +424,7 @@ static void wrong_usage(void **state)
         {"--repeat", "0", "--repeat '0' is not a number of 1 to 100"},
         {"--repeat", "101", "--repeat '101'"},
         {"--records", "0", "--records '0'"},
+        {"--quant", "q5_0", "--quant 'q5_0' is neither"},
         {"--tolerance", "nan", "--tolerance 'nan'"},
         {"--tolerance", "100", "--tolerance '100'"},
         {"--tolerance", "5x", "--tolerance '5x'"},
@@ -425,6 +445,7 @@ static void what_the_model_cannot_do(void **state)
         {"--depths", "5", "depth 5: the model has 4 blocks"},
         {"--policies", "exits 4:.9", "exit 4: exits lie below the depth, 4"},
         {"--policies", "draft 4", "draft '4': 1 to 3 blocks"},
+        {"--policies", "exits calibrated", "no calibrated policy is stored"},
         {"--policies", "draft", "'draft' lacks its value"},
         {"--policies", "sometimes 2", "--policies 'sometimes'"},
         {"--policies", "draft 2 exit .9", "one of --exit, --exits and --draft"},
@@ -477,6 +498,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_hold_together),
         cmocka_unit_test(rows_follow_the_options),
+        cmocka_unit_test(quantised_weights_are_fewer_bytes),
         cmocka_unit_test(exact_match_is_that_of_eval),
         cmocka_unit_test(documents_and_chats_are_prompts),
         cmocka_unit_test(prints_csv_and_a_table),

@@ -79,10 +79,9 @@ static void describe(BenchRow *row, bool every_exit)
 
 // One policy: names of the options of generate, each with its value, without dashes. Changes text.
 // every_exit: whether it is `exit`, not `exits`.
-static bool parse_policy(DepthPolicy *policy, bool *every_exit, char *text,
-                         const LlamaConfig *config, Error *err)
+static bool parse_policy(Bench *b, DepthPolicy *policy, bool *every_exit, char *text, Error *err)
 {
-    DecodeOptions options = decode_defaults();
+    DecodeOptions options = b->decode;
     char *rest = NULL, *name = strtok_r(text, " \t", &rest);
     for (; name; name = strtok_r(NULL, " \t", &rest)) {
         bool known;
@@ -97,7 +96,8 @@ static bool parse_policy(DepthPolicy *policy, bool *every_exit, char *text,
         if (!decode_option(&options, option, value, &known, err)) return false;
     }
     *every_exit = options.exit != NULL;
-    return decode_check(&options, err) && decode_policy(policy, &options, config, err);
+    return decode_check(&options, err) &&
+           decode_policy(policy, &options, &b->loaded->model.config, err);
 }
 
 static BenchRow *add_row(Bench *b, Error *err)
@@ -139,7 +139,7 @@ static bool add_policies(Bench *b, Error *err)
         DepthPolicy policy;
         bool every_exit = false;
         if (!text[strspn(text, " \t")]) continue;
-        ok = parse_policy(&policy, &every_exit, text, &b->loaded->model.config, err) &&
+        ok = parse_policy(b, &policy, &every_exit, text, err) &&
              add_generation(b, &policy, every_exit, err);
     }
     free(copy);
@@ -269,7 +269,10 @@ static bool make_prompts(Bench *b, Error *err)
 
 bool bench_open(Bench *b, const BenchOptions *options, Loaded *loaded, Error *err)
 {
-    *b = (Bench){.options = options, .loaded = loaded, .began = time(NULL)};
+    *b = (Bench){
+        .options = options, .loaded = loaded, .decode = decode_defaults(), .began = time(NULL)};
+    if (!decode_load_stored(&b->decode, options->folder, &loaded->model.config, err)) return false;
+    if (options->shared_head) llama_share_exits(&loaded->model);
     if (!make_prompts(b, err) || !add_rows(b, err)) return false;
     if (!b->row_count) return error_set(err, "--prompt-tokens 0 and --gen-tokens 0: nothing to do");
     uint32_t context = context_needed(b, err);

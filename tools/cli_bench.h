@@ -22,8 +22,8 @@ typedef struct {
     bool gen_given;      // answers of a data file are cut there
     uint64_t repeats, records;
     double tolerance; // a share; below 0: not given
+    Dtype weights;    // as cli_load takes it
     bool json, csv, shared_head;
-    Dtype weights; // llama_load_as
 } BenchOptions;
 
 // One prompt to generate from, and the answer that is right.
@@ -37,7 +37,7 @@ typedef struct {
 
 // Time and what it was spent on.
 typedef struct {
-    double seconds, tokens;             // of the prompt; or of the tokens behind the first
+    double seconds, tokens;             // of the prompt; or of what is generated
     double whole_seconds, whole_tokens; // prompt and answer together
 } BenchTiming;
 
@@ -66,6 +66,7 @@ typedef struct {
 typedef struct {
     const BenchOptions *options;
     Loaded *loaded;
+    DecodeOptions decode; // what a policy does not say; with the model's stored policies
     Session *session;
     TokenList text; // the built-in prompt
     Dataset set;    // of --data

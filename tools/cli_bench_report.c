@@ -75,6 +75,14 @@ static void print_or_dash(int width, const char *format, double value)
     printf("  %*s", width, value > 0 ? text : "-");
 }
 
+// A factor and its bounds, which a hitch of the machine can make large.
+static void print_factors(double factor, double low, double high)
+{
+    const double values[] = {factor, low, high};
+    for (int i = 0; i < 3; i++)
+        printf("%s%5.*f%s", i ? " " : "  ", values[i] < 100 ? 2 : 0, values[i], i ? "" : "x");
+}
+
 static void print_row(const Bench *b, const BenchRow *row, int label)
 {
     char test[24];
@@ -83,7 +91,7 @@ static void print_row(const Bench *b, const BenchRow *row, int label)
            row->label, f.speed.median, f.speed.lowest, f.speed.highest);
     print_or_dash(6, "%.1f%%", f.speed.median > 0 ? 100 * f.speed.deviation / f.speed.median : 0);
     print_or_dash(9, "%.3f", f.ms);
-    printf("  %5.2fx %5.2f %5.2f", f.ratio.median, f.ratio.lowest, f.ratio.highest);
+    print_factors(f.ratio.median, f.ratio.lowest, f.ratio.highest);
     print_or_dash(6, "%.2f", f.blocks);
     print_or_dash(8, "%.0f%%", 100 * f.acceptance);
     print_or_dash(8, "%.3f", 1e-6 * row->weight_bytes);
@@ -101,11 +109,12 @@ static void print_row(const Bench *b, const BenchRow *row, int label)
 
 static void print_change(const BenchChange *c)
 {
-    if (c->change == CHANGE_NONE)
-        printf("  %-24s", "new");
-    else
-        printf("  %5.2fx %5.2f %5.2f  %s", c->speed.ratio, c->speed.low, c->speed.high,
-               CHANGE_NAMES[c->change]);
+    if (c->change == CHANGE_NONE) {
+        printf("  new");
+        return;
+    }
+    print_factors(c->speed.ratio, c->speed.low, c->speed.high);
+    printf("  %s", CHANGE_NAMES[c->change]);
 }
 
 void bench_print_table(const Bench *b, const BenchChange *changes)

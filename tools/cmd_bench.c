@@ -198,7 +198,6 @@ static bool run(const BenchOptions *options, const cJSON *old, int *status, Erro
     Loaded loaded;
     Bench bench;
     if (!cli_load(&loaded, options->folder, options->device, options->weights, err)) return false;
-    if (options->shared_head) llama_share_exits(&loaded.model);
     bool ok = bench_open(&bench, options, &loaded, err) && bench_run(&bench, err) &&
               report(&bench, old, status, err);
     bench_close(&bench);
