@@ -118,6 +118,9 @@ static void ops_that_reduce(void **state)
             for (int l = 0; l < 3; l++)
                 check_op(names[i], &shape, &(OpWay){.variable = "STRATA_LANES", .value = lanes[l]});
         }
+    const OpShape parts = {.rows = ALL, .cols = 64, .heads = 4};
+    check_op("rmsnorm", &parts, &PLAIN);
+    check_op("rmsnorm", &parts, &(OpWay){.variable = "STRATA_LANES", .value = "32"});
 }
 
 // No whole vectors: the only matrix kernel for that; the others follow below.

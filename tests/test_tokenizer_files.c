@@ -251,13 +251,15 @@ static void check_numbers(const Tokenizer *t, const char *text, const char *line
     check_ids(t, text, ids, count);
 }
 
-static void test_llama2_vectors(void **state)
+// The texts of NAME.gguf.inp have the ids of NAME.gguf.out; t is freed.
+static void check_vectors(Tokenizer *t, const char *name)
 {
-    (void)state;
     static const char BREAK[] = "\n__ggml_vocab_test__\n";
-    TestPath in = test_data("tokenizers/vectors/ggml-vocab-llama-spm.gguf.inp");
-    TestPath out = test_data("tokenizers/vectors/ggml-vocab-llama-spm.gguf.out");
-    Tokenizer *t = load_real("tokenizers/llama2/tokenizer.json");
+    char path[100];
+    snprintf(path, sizeof path, "tokenizers/vectors/ggml-vocab-%s.gguf.inp", name);
+    TestPath in = test_data(path);
+    snprintf(path, sizeof path, "tokenizers/vectors/ggml-vocab-%s.gguf.out", name);
+    TestPath out = test_data(path);
     size_t size, count = 0;
     char *texts = test_read(in.text, &size), *lines = test_read(out.text, &size);
     char *text = texts, *line = lines;
@@ -272,6 +274,40 @@ static void test_llama2_vectors(void **state)
     free(texts);
     free(lines);
     tokenizer_free(t);
+}
+
+static void test_llama2_vectors(void **state)
+{
+    (void)state;
+    check_vectors(load_real("tokenizers/llama2/tokenizer.json"), "llama-spm");
+}
+
+// The vocabularies of LLaMA 3 and Qwen are not among the test data: STRATA_TEST_TOKENIZERS names a
+// folder with llama3/tokenizer.json and qwen2/tokenizer.json. tests/reference/README.md says
+// whence.
+static void check_other_vectors(const char *folder, const char *name)
+{
+    const char *root = getenv("STRATA_TEST_TOKENIZERS");
+    Error err;
+    if (!root || !*root) {
+        print_message("skipped: STRATA_TEST_TOKENIZERS is not set\n");
+        skip();
+    }
+    Tokenizer *t = tokenizer_load_folder(test_path(root, folder).text, &err);
+    if (!t) fail_msg("%s", err.text);
+    check_vectors(t, name);
+}
+
+static void test_llama3_vectors(void **state)
+{
+    (void)state;
+    check_other_vectors("llama3", "llama-bpe");
+}
+
+static void test_qwen2_vectors(void **state)
+{
+    (void)state;
+    check_other_vectors("qwen2", "qwen2");
 }
 
 // Ids from Hugging Face's tokenizers.
@@ -354,6 +390,8 @@ int main(void)
         cmocka_unit_test(test_llama2c_small),
         cmocka_unit_test(test_llama2c_damaged),
         cmocka_unit_test(test_llama2_vectors),
+        cmocka_unit_test(test_llama3_vectors),
+        cmocka_unit_test(test_qwen2_vectors),
         cmocka_unit_test(test_llama2_special_tokens),
         cmocka_unit_test(test_stories_both_ways),
         cmocka_unit_test(test_llama2_saved),

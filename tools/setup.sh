@@ -13,7 +13,7 @@ readonly BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkgconf libvulkan-dev l
     libcmocka-dev mesa-vulkan-drivers ca-certificates
     g++ glslang-dev spirv-tools) # the last three: what libshaderc needs where it is linked static
 # libasan and libubsan come with gcc.
-readonly TEST_PACKAGES=(vulkan-validationlayers)
+readonly TEST_PACKAGES=(vulkan-validationlayers clang libclang-rt-dev) # the last two: tools/fuzz.sh
 
 fail() {
     echo "setup.sh: $*" >&2

@@ -3,12 +3,13 @@
 #
 #   tools/test.sh [--quick] [CTEST ARGUMENT]...
 #
-# Four parts, each on CPU drivers, so that no GPU is needed and every machine tests the same:
+# Five parts, each on CPU drivers, so that no GPU is needed and every machine tests the same:
 #   debug       all tests under the validation layer with synchronisation validation, on lavapipe
 #   sanitize    all tests under AddressSanitizer and UndefinedBehaviorSanitizer, on lavapipe
 #   width-N     the GPU tests on lavapipe with vectors of 128, 256 and 512 bits
 #               (subgroups of 4, 8 and 16)
 #   swiftshader the GPU tests on SwiftShader, a minimal driver
+#   fuzz        a minute of damaged input for each parser (tools/fuzz.sh), each counted as one test
 # --quick runs the first part alone. Other arguments go to every ctest, such as -R NAME.
 # A failure does not stop the parts behind it. The last line is the sum over all parts, counted in
 # single tests; logs and JUnit files are in build/test. Exit status 1 where anything failed.
@@ -105,6 +106,23 @@ swiftshader_part() {
     fi
 }
 
+# A minute of damaged input for each parser: a line "fuzz NAME: ..." each.
+fuzz_part() {
+    local log=$logs/fuzz.log good bad
+    heading "fuzz: a minute of damaged input for each parser"
+    tools/fuzz.sh 60 >"$log" 2>&1
+    local status=$?
+    good=$(grep -c '^fuzz .* no finding$' "$log")
+    bad=$(grep -c '^fuzz .* a finding' "$log")
+    grep '^fuzz ' "$log"
+    printf 'fuzz: %d passed, %d failed, 0 skipped\n' "$good" "$bad"
+    passed=$((passed + good)) failed=$((failed + bad))
+    if [ "$status" != 0 ]; then
+        tail -n 60 "$log"
+        [ "$bad" != 0 ] || fail_part "tools/fuzz.sh ended with status $status"
+    fi
+}
+
 run_all() {
     local driver width debug_built=0
     driver=$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name 'lvp_icd*.json' 2>/dev/null |
@@ -124,6 +142,7 @@ run_all() {
             "GPU tests with vectors of $width bits" -L '^gpu$'
     done
     swiftshader_part
+    [ ${#ctest_arguments[@]} != 0 ] || fuzz_part
 }
 
 trap 'exit 130' INT TERM

@@ -209,6 +209,10 @@ static bool save(Run *run, Error *err)
     if (!path_join(path, sizeof path, out, "tokenizer.json", err) ||
         !tokenizer_save(run->tokenizer, path, err) || !llama_save(&run->model, out, err))
         return false;
+    if (!tokenizer_is_llama(run->tokenizer) && // which llama_save takes it for
+        (!path_join(path, sizeof path, out, "tokenizer_config.json", err) ||
+         !tokenizer_save_config(run->tokenizer, path, run->shape.context, err)))
+        return false;
     run->saved = step;
     if (run->events->saved) run->events->saved(run->events->user, step);
     return true;

@@ -166,7 +166,7 @@ uint32_t decoder_depth(const Decoder *d)
 Advance decoder_want(Decoder *d, uint32_t depth)
 {
     uint32_t rows = d->checking ? d->made + 1 : 1;
-    if (!d->asked_at) d->asked_at = now();
+    if (d->asked_at <= 0) d->asked_at = now();
     return (Advance){d->sequence, d->sequence->count, depth == decoder_depth(d) ? rows : 0,
                      d->logits};
 }
@@ -176,14 +176,14 @@ Advance decoder_want(Decoder *d, uint32_t depth)
 static void finish(Decoder *d, GenerationEnd end)
 {
     d->out.end = end;
-    d->out.seconds = d->first ? now() - d->first : 0;
+    d->out.seconds = d->first > 0 ? now() - d->first : 0;
     d->out.report.blocks_run = d->sequence->blocks_run;
 }
 
 // A token of the text, known to be next. False: the text has ended with it.
 static bool hear(Decoder *d, uint32_t token, uint32_t depth)
 {
-    if (!d->first) {
+    if (d->first <= 0) {
         d->first = now();
         d->out.prompt_seconds = d->first - d->began;
     }
@@ -319,7 +319,7 @@ static bool take_check(Decoder *d, Error *err)
 {
     Sequence *s = d->sequence;
     uint32_t base = s->count - d->made, depth = d->options.policy.depth;
-    if (d->drafting.clock && d->first)
+    if (d->drafting.clock && d->first > 0)
         drafting_timed_check(&d->drafting, d->plan, d->made + 1, d->made && d->made == d->asked,
                              now() - d->asked_at);
     for (uint32_t i = 0; i < d->made; i++) {

@@ -85,6 +85,12 @@ Tokenizer *tokenizer_from_parts(const TokenizerParts *parts, const char *source,
 // Writes path (a tokenizer.json that Hugging Face tokenizers loads and that encodes the same).
 bool tokenizer_save(const Tokenizer *tokenizer, const char *path, Error *err);
 
+// Writes path, the tokenizer_config.json to go with it. context: tokens that the model takes.
+bool tokenizer_save_config(const Tokenizer *tokenizer, const char *path, uint32_t context,
+                           Error *err);
+// Whether LLaMA 2's tokenizer_config.json says what is so: <s>, </s>, BOS in front.
+bool tokenizer_is_llama(const Tokenizer *tokenizer);
+
 uint32_t tokenizer_vocab_size(const Tokenizer *tokenizer); // the largest id + 1
 uint32_t tokenizer_bos(const Tokenizer *tokenizer);        // TOKEN_NONE where there is none
 uint32_t tokenizer_eos(const Tokenizer *tokenizer);        // likewise

@@ -170,8 +170,9 @@ static bool normalize_stretch(Encoder *e, const char *text, size_t size, bool at
         text = e->text.bytes;
         size = e->text.size;
     }
-    return split(e, t->added + t->added_raw, t->added_count - t->added_raw, text, size, at_start,
-                 encode_stretch);
+    size_t count = t->added_count - t->added_raw;
+    const AddedToken *normalized = count ? t->added + t->added_raw : NULL;
+    return split(e, normalized, count, text, size, at_start, encode_stretch);
 }
 
 static bool searches_new(Encoder *e)
