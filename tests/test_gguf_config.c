@@ -122,6 +122,9 @@ static void reads_llama(void **state)
     c = read_sample(&(Sample){"qwen2", .theta = 1e6f});
     assert_int_equal(c.kind, KIND_QWEN2);
     assert_true(c.qkv_bias && !c.o_bias && c.rope_theta == 1e6);
+    c = read_sample(&(Sample){"qwen3"});
+    assert_int_equal(c.kind, KIND_QWEN3);
+    assert_true(c.qk_norm && !c.qkv_bias && !c.o_bias);
     c = read_sample(&(Sample){"llama", .tensor = "output.weight"});
     assert_false(c.tied);
 }
@@ -359,7 +362,7 @@ static void refuses_keys(void **state)
 static void refuses_tensors(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"blk.0.attn_q_norm.weight",
+    static const char *const wrong[] = {"blk.0.attn_sub_norm.weight",
                                         "blk.0.ffn_gate_inp.weight",
                                         "blk.00.attn_q.weight",
                                         "blk.attn_q.weight",
@@ -398,6 +401,8 @@ static void names_tensors(void **state)
         {"blk.12.attn_q.weight", "model.layers.12.self_attn.q_proj.weight"},
         {"blk.12.attn_k.bias", "model.layers.12.self_attn.k_proj.bias"},
         {"blk.1.attn_v.weight", "model.layers.1.self_attn.v_proj.weight"},
+        {"blk.1.attn_q_norm.weight", "model.layers.1.self_attn.q_norm.weight"},
+        {"blk.1.attn_k_norm.weight", "model.layers.1.self_attn.k_norm.weight"},
         {"blk.1.attn_output.weight", "model.layers.1.self_attn.o_proj.weight"},
         {"blk.1.ffn_norm.weight", "model.layers.1.post_attention_layernorm.weight"},
         {"blk.1.ffn_gate.weight", "model.layers.1.mlp.gate_proj.weight"},
@@ -415,6 +420,7 @@ static void names_tensors(void **state)
     }
     assert_false(gguf_name_from_hf(name, "model.layers.0.self_attn.rotary_emb.inv_freq"));
     assert_true(gguf_is_turned("blk.7.attn_q.weight") && gguf_is_turned("blk.7.attn_k.bias"));
+    assert_false(gguf_is_turned("blk.7.attn_q_norm.weight"));
     assert_false(gguf_is_turned("blk.7.attn_v.weight") || gguf_is_turned("attn_q.weight"));
 }
 

@@ -133,6 +133,16 @@ static void round_trips_qwen2(void **state)
     check_round_trip(write_model(&config).text);
 }
 
+static void round_trips_qwen3(void **state)
+{
+    (void)state;
+    LlamaConfig config = small_config();
+    config.kind = KIND_QWEN3;
+    config.qk_norm = true;
+    config.head_size = 16;
+    check_round_trip(write_model(&config).text);
+}
+
 static void round_trips_mistral(void **state)
 {
     (void)state;
@@ -370,12 +380,12 @@ static void divides_into_shards(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(round_trips_llama),         TEST(round_trips_biases),        TEST(round_trips_qwen2),
-        TEST(round_trips_mistral),       TEST(round_trips_scaled_rope),   TEST(round_trips_llama3),
-        TEST(round_trips_exits),         TEST(round_trips_halves),        TEST(round_trips_stories),
-        TEST(round_trips_asset),         TEST(turns_rows_of_llama_alone), TEST(quantises),
-        TEST(refuses_what_does_not_fit), TEST(refuses_other_tokenizers),  TEST(refuses_folders),
-        TEST(divides_into_shards),
+        TEST(round_trips_llama),   TEST(round_trips_biases),        TEST(round_trips_qwen2),
+        TEST(round_trips_qwen3),   TEST(round_trips_mistral),       TEST(round_trips_scaled_rope),
+        TEST(round_trips_llama3),  TEST(round_trips_exits),         TEST(round_trips_halves),
+        TEST(round_trips_stories), TEST(round_trips_asset),         TEST(turns_rows_of_llama_alone),
+        TEST(quantises),           TEST(refuses_what_does_not_fit), TEST(refuses_other_tokenizers),
+        TEST(refuses_folders),     TEST(divides_into_shards),
     };
     return cmocka_run_group_tests_name("gguf_convert", tests, NULL, NULL);
 }

@@ -97,6 +97,10 @@ static void logits_of_kinds(void **state)
     config.qkv_bias = true;
     check_floats(&config);
     config = small_config();
+    config.kind = KIND_QWEN3;
+    config.qk_norm = true;
+    check_floats(&config);
+    config = small_config();
     config.kind = KIND_MISTRAL;
     config.window = 7;
     check_floats(&config);
@@ -300,6 +304,22 @@ static void refuses_files_without_tensors(void **state)
     free(bytes);
     assert_false(llama_load(&model, device, other.text, &err));
     assert_error(err, "tensor 'model.layers.2.mlp.up_proj.weight' is missing");
+    config.qkv_bias = config.o_bias = true;
+    test_folder_remove(&folder);
+    folder = write_model(&config);
+    file = to_gguf(folder.text, DTYPE_COUNT);
+    bytes = test_read(file.text, &size);
+    for (size_t i = 0; i + 22 < size; i++) // the first block looks as if there were no biases
+        if (!memcmp(bytes + i, "blk.0.attn_q.bias", 17) ||
+            !memcmp(bytes + i, "blk.0.attn_output.bias", 22))
+            bytes[i + 4] = '7';
+    other = test_write(&own_folder, "other.gguf", bytes, size);
+    free(bytes);
+    assert_false(llama_load(&model, device, other.text, &err));
+    assert_error(err, ".bias' is none that its keys speak of");
+    assert_false(gguf_to_folder(test_path(own_folder.text, "out").text, other.text, DTYPE_COUNT,
+                                EXPORT_SHARD_SIZE, &err));
+    assert_error(err, ".bias' is none that its keys speak of");
     assert_int_equal(gpu_memory_used(device), used);
 }
 

@@ -330,7 +330,8 @@ bool model_export(const char *to, const char *from, const ExportOptions *options
     if (!cut(&config, from, options->depth, err) || !weight_files_open(&weights, from, err))
         return false;
     Plan plan = {.options = options};
-    bool ok = list_items(&plan, &config, &whole, err) && find_items(&plan, &weights, err);
+    bool ok = llama_expect_no_more(&whole, &weights, err) &&
+              list_items(&plan, &config, &whole, err) && find_items(&plan, &weights, err);
     if (ok) choose_dtypes(&plan);
     if (ok) divide(&plan);
     ok = ok && write_folder(&plan, to, from, err);

@@ -17,6 +17,12 @@ typedef struct {
     Error *err;
 } Reader;
 
+// The architectures and what config.json calls them; llama with a window is Mistral's.
+static const struct {
+    const char *name, *model;
+} ARCHS[] = {
+    {"llama", "LlamaForCausalLM"}, {"qwen2", "Qwen2ForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"}};
+
 typedef struct {
     char text[96];
 } Key;
@@ -165,7 +171,8 @@ static bool add_biases(const Reader *r)
         return error_set(r->err, "%s: tensor 'blk.0.%s.bias' is missing beside 'blk.0.%s.bias'",
                          r->file->path, qkv ? "attn_output" : "attn_q",
                          qkv ? "attn_q" : "attn_output");
-    return add_bool(r, "attention_bias", qkv) && add_bool(r, "mlp_bias", mlp);
+    return add_bool(r, "attention_bias", qkv) &&
+           (strcmp(r->arch, "llama") != 0 || add_bool(r, "mlp_bias", mlp));
 }
 
 static bool add_kind(const Reader *r)
@@ -174,16 +181,13 @@ static bool add_kind(const Reader *r)
     if (!gguf_int_or(&window, r->file, key_of(r, "attention.sliding_window").text, 0, 0, UINT32_MAX,
                      r->err))
         return false;
-    bool qwen = !strcmp(r->arch, "qwen2"), mistral = !qwen && window;
-    const char *kind = qwen      ? "Qwen2ForCausalLM"
-                       : mistral ? "MistralForCausalLM"
-                                 : "LlamaForCausalLM";
+    bool qwen = strcmp(r->arch, "llama") != 0, mistral = !qwen && window;
+    const char *kind = mistral ? "MistralForCausalLM" : NULL;
+    for (size_t i = 0; !kind; i++)
+        if (!strcmp(r->arch, ARCHS[i].name)) kind = ARCHS[i].model;
     cJSON *names = cJSON_AddArrayToObject(r->json, "architectures");
     if (!names || !cJSON_AddItemToArray(names, cJSON_CreateString(kind))) return no_memory(r);
-    if (!add_text(r, r->json, "model_type",
-                  qwen      ? "qwen2"
-                  : mistral ? "mistral"
-                            : "llama") ||
+    if (!add_text(r, r->json, "model_type", mistral ? "mistral" : r->arch) ||
         !add_text(r, r->json, "hidden_act", "silu"))
         return false;
     if (qwen && !add_bool(r, "use_sliding_window", window != 0)) return false;
@@ -353,10 +357,11 @@ static bool read_arch(Reader *r)
     if (!gguf_text_or(&name, r->file, "general.architecture", r->err)) return false;
     if (!name.text)
         return error_set(r->err, "%s: key 'general.architecture' is missing", r->file->path);
-    r->arch = gguf_text_is(name, "llama") ? "llama" : gguf_text_is(name, "qwen2") ? "qwen2" : NULL;
+    for (size_t i = 0; i < sizeof ARCHS / sizeof *ARCHS; i++)
+        if (gguf_text_is(name, ARCHS[i].name)) r->arch = ARCHS[i].name;
     return r->arch || error_set(r->err,
-                                "%s: key 'general.architecture' is '%.*s', expected 'llama' or "
-                                "'qwen2'",
+                                "%s: key 'general.architecture' is '%.*s', expected 'llama', "
+                                "'qwen2' or 'qwen3'",
                                 r->file->path, (int)(name.size < 60 ? name.size : 60), name.text);
 }
 

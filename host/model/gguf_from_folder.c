@@ -26,6 +26,12 @@ typedef struct {
     Dtype dtype;
 } Item;
 
+// llama.cpp's names of the kinds.
+static const char *const ARCHS[MODEL_KINDS] = {[KIND_LLAMA] = "llama",
+                                               [KIND_MISTRAL] = "llama",
+                                               [KIND_QWEN2] = "qwen2",
+                                               [KIND_QWEN3] = "qwen3"};
+
 typedef struct {
     const char *path, *folder;
     LlamaConfig config;
@@ -398,7 +404,7 @@ bool gguf_from_folder(const char *out, const char *folder, Dtype dtype, Error *e
     WeightFiles files;
     if (!config_load(&plan.config, folder, err) || !weight_files_open(&files, folder, err))
         return false;
-    plan.arch = plan.config.kind == KIND_QWEN2 ? "qwen2" : "llama";
+    plan.arch = ARCHS[plan.config.kind];
     bool ok = plan_items(&plan, &files, err) && write_file(&plan, err);
     weight_files_close(&files);
     free(plan.items);

@@ -1,7 +1,7 @@
 // What keys and tensors of a GGUF file mean for a LLaMA: its config.json, Hugging Face's names of
 // its tensors, and which rows lie in another order. Not the container (gguf.h), not its tokenizer
 // (gguf_tokenizer.h). Source: the GGUF specification and llama.cpp's conversion of LLaMA, Mistral
-// and Qwen2 models.
+// and Qwen models.
 #ifndef STRATA_MODEL_GGUF_MODEL_H
 #define STRATA_MODEL_GGUF_MODEL_H
 
@@ -18,8 +18,8 @@ bool gguf_is_file(const char *path);
 // The config of a model, a folder's config.json or a GGUF file's keys.
 bool model_config_load(LlamaConfig *config, const char *path, Error *err);
 // What the file's keys say, as Hugging Face's config.json would; the caller frees with
-// cJSON_Delete. Architectures llama (which Mistral's files are, too) and qwen2; others, and keys
-// that ask for what no config.json says, are refused by name. NULL and a message on failure.
+// cJSON_Delete. Architectures llama (which Mistral's files are, too), qwen2 and qwen3; others, and
+// keys that ask for what no config.json says, are refused by name. NULL and a message on failure.
 struct cJSON *gguf_config_json(const Gguf *file, Error *err);
 bool gguf_config_read(LlamaConfig *config, const Gguf *file, Error *err);
 

@@ -5,6 +5,7 @@
 
 #include "gpu/gpu.h"
 #include "model/config.h"
+#include "model/weight_files.h"
 
 // Letters as in config.h.
 typedef struct {
@@ -89,6 +90,10 @@ bool llama_add_exits(Llama *llama, const uint32_t *exits, uint32_t count, ExitNo
 
 // Takes them away again: every exit shares the model's norm and head.
 void llama_share_exits(Llama *llama);
+
+// False and a message where a GGUF file holds a tensor that is no parameter of the config: leaving
+// out a bias, say, would change what a block computes. Folders may hold more.
+bool llama_expect_no_more(const LlamaConfig *config, const WeightFiles *files, Error *err);
 
 // How a model is loaded.
 typedef struct {

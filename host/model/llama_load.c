@@ -140,17 +140,45 @@ static bool make_stored(Llama *llama, Gpu *gpu, const LlamaConfig *config, const
     return ok;
 }
 
+// Names a tensor that is no parameter; there is one.
+static bool refuse_more(Llama *shape, const WeightFiles *files, Error *err)
+{
+    bool *used = calloc(files->tensor_count, sizeof *used);
+    if (!used) return error_set(err, "out of memory");
+    for (size_t i = 0; i < llama_parameter_count(&shape->config); i++) {
+        const WeightTensor *t = weight_files_find(files, llama_parameter(shape, i).name);
+        if (t) used[t - files->tensors] = true;
+    }
+    size_t i = 0;
+    while (used[i]) i++;
+    free(used);
+    return error_set(err, "%s: tensor '%.100s' is none that its keys speak of", files->path,
+                     files->tensors[i].file_name);
+}
+
+bool llama_expect_no_more(const LlamaConfig *config, const WeightFiles *files, Error *err)
+{
+    bool gguf = files->gguf.map.bytes != NULL;
+    if (!gguf || files->tensor_count <= llama_parameter_count(config)) return true;
+    BlockWeights *blocks = calloc(config->blocks, sizeof *blocks);
+    if (!blocks) return error_set(err, "out of memory");
+    refuse_more(&(Llama){.config = *config, .blocks = blocks}, files, err);
+    free(blocks);
+    return false;
+}
+
 static bool load(Llama *llama, Gpu *gpu, const char *path, uint32_t blocks,
                  const LoadOptions *options, Error *err)
 {
     *llama = (Llama){0};
-    LlamaConfig config;
+    LlamaConfig whole, config;
     WeightFiles files;
-    if (!model_config_load(&config, path, err) || !extract(&config, blocks, path, err) ||
-        !weight_files_open(&files, path, err))
-        return false;
+    if (!model_config_load(&whole, path, err)) return false;
+    config = whole;
+    if (!extract(&config, blocks, path, err) || !weight_files_open(&files, path, err)) return false;
     Loading loading = {llama, &files, options, 0, 0};
-    bool ok = (options->dtype == LLAMA_STORED
+    bool ok = llama_expect_no_more(&whole, &files, err) &&
+              (options->dtype == LLAMA_STORED
                    ? make_stored(llama, gpu, &config, &files, err)
                    : llama_make_as(llama, gpu, &config, 0, options->dtype, err)) &&
               load_parameters(&loading, err);
