@@ -30,7 +30,7 @@ typedef struct {
 static Key key_of(const Reader *r, const char *name)
 {
     Key key;
-    snprintf(key.text, sizeof key.text, "%s.%s", r->arch, name);
+    snprintf(key.text, sizeof key.text, "%s.%s", r->arch ? r->arch : "", name);
     return key;
 }
 
