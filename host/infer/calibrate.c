@@ -15,6 +15,14 @@ enum { LEAST = 16, SUBSETS = 256 };
 
 // ---- judging a policy --------------------------------------------------------------------------
 
+// How sure exit e is at position p, within [0, 1]. What is no number is sure of nothing, as
+// confidence_of has it: it must neither leave nor confuse the sorting.
+static double sureness(const Observations *o, size_t p, uint32_t e)
+{
+    double value = o->confidences[p * o->exits + e];
+    return value > 0 ? fmin(value, 1) : 0;
+}
+
 // Where a position leaves: an index of depths.
 static uint32_t leaves_at(const Observations *o, size_t p, const double *thresholds,
                           const bool *used, uint32_t *failed)
@@ -22,7 +30,7 @@ static uint32_t leaves_at(const Observations *o, size_t p, const double *thresho
     *failed = 0;
     for (uint32_t e = 0; e < o->exits; e++) {
         if (!used[e]) continue;
-        if (o->confidences[p * o->exits + e] >= thresholds[e]) return e;
+        if (sureness(o, p, e) >= thresholds[e]) return e;
         ++*failed;
     }
     return o->exits;
@@ -55,54 +63,92 @@ static void judge(ExitChoice *choice, const Observations *o, const StepCosts *co
 
 // ---- thresholds --------------------------------------------------------------------------------
 
+// A position of the choosing half, at one exit.
 typedef struct {
-    float confidence;
+    double sureness;
+    size_t position;
     int lost; // right tokens that leaving here loses: 1, 0 or -1
 } Leaving;
 
-static int by_confidence(const void *a, const void *b)
+// N = (P + 1) / 2 positions of the choosing half: the even ones.
+typedef struct {
+    const Observations *o;
+    const StepCosts *costs;
+    Leaving *lists;    // (E, N) by exit, the surest first: sorted once, not for each subset
+    uint32_t *left_at; // (P) where a position leaves, of the exits gone through so far
+    size_t count;      // N
+} Search;
+
+static int by_sureness(const void *a, const void *b)
 {
-    float x = ((const Leaving *)a)->confidence, y = ((const Leaving *)b)->confidence;
-    return (x < y) - (x > y); // the surest first
+    const Leaving *x = a, *y = b;
+    if (x->sureness > y->sureness || x->sureness < y->sureness)
+        return x->sureness > y->sureness ? -1 : 1;
+    return (x->position > y->position) - (x->position < y->position);
+}
+
+static bool search_begin(Search *s, const Observations *o, const StepCosts *costs)
+{
+    *s = (Search){.o = o, .costs = costs, .count = (o->count + 1) / 2};
+    s->lists = malloc(o->exits * s->count * sizeof *s->lists);
+    s->left_at = malloc(o->count * sizeof *s->left_at);
+    if (!s->lists || !s->left_at) return false;
+    for (uint32_t e = 0; e < o->exits; e++) {
+        Leaving *list = s->lists + e * s->count;
+        for (size_t p = 0; p < o->count; p += 2) {
+            const uint8_t *right = o->right + p * (o->exits + 1);
+            list[p / 2] = (Leaving){sureness(o, p, e), p, right[o->exits] - right[e]};
+        }
+        qsort(list, s->count, sizeof *list, by_sureness);
+    }
+    return true;
+}
+
+static void search_end(Search *s)
+{
+    free(s->lists);
+    free(s->left_at);
+}
+
+static bool has_left(const Search *s, size_t p)
+{
+    return s->left_at[p] != s->o->exits;
 }
 
 // The lowest threshold at which those that leave lose no more than `most` tokens. Of the many
 // thresholds that are tried some look good by chance, so one standard deviation of the tokens that
 // change is taken on top.
-static double lowest_threshold(Leaving *list, size_t count, double most)
+static double lowest_threshold(const Search *s, uint32_t e, double most)
 {
+    const Leaving *list = s->lists + e * s->count;
     double lost = 0, changed = 0, threshold = NEVER;
-    qsort(list, count, sizeof *list, by_confidence);
-    for (size_t i = 0; i < count; i++) {
-        lost += list[i].lost;
-        changed += abs(list[i].lost);
-        bool last_of_value = i + 1 == count || list[i + 1].confidence < list[i].confidence;
-        if (last_of_value && lost + sqrt(changed) <= most) threshold = list[i].confidence;
+    bool any = false; // of this sureness
+    for (size_t i = 0; i < s->count; i++) {
+        if (!has_left(s, list[i].position)) {
+            lost += list[i].lost;
+            changed += abs(list[i].lost);
+            any = true;
+        }
+        if (i + 1 < s->count && list[i + 1].sureness >= list[i].sureness) continue;
+        if (any && lost + sqrt(changed) <= most) threshold = list[i].sureness;
+        any = false;
     }
     return threshold;
 }
 
-// Exit by exit, among the even positions that no exit before took. list is scratch for all of them.
-static void choose_thresholds(double *thresholds, const Observations *o, const bool *used,
-                              double harm, Leaving *list, uint32_t *left_at)
+// Exit by exit, among the positions of the half that no exit before took.
+static void choose_thresholds(double *thresholds, const Search *s, const bool *used, double harm)
 {
+    const Observations *o = s->o;
     uint32_t exits = 0;
     for (uint32_t e = 0; e < o->exits; e++) exits += used[e];
-    double most = harm * (double)(o->count / 2) / (exits ? exits : 1);
-    for (size_t p = 0; p < o->count; p += 2) left_at[p] = o->exits;
+    double most = harm * (double)s->count / (exits ? exits : 1);
+    for (size_t p = 0; p < o->count; p += 2) s->left_at[p] = o->exits;
     for (uint32_t e = 0; e < o->exits; e++) {
-        size_t n = 0;
-        thresholds[e] = NEVER;
-        if (!used[e]) continue;
-        for (size_t p = 0; p < o->count; p += 2) {
-            const uint8_t *right = o->right + p * (o->exits + 1);
-            if (left_at[p] == o->exits)
-                list[n++] = (Leaving){o->confidences[p * o->exits + e], right[o->exits] - right[e]};
-        }
-        thresholds[e] = lowest_threshold(list, n, most);
-        for (size_t p = 0; p < o->count; p += 2)
-            if (left_at[p] == o->exits && o->confidences[p * o->exits + e] >= thresholds[e])
-                left_at[p] = e;
+        thresholds[e] = used[e] ? lowest_threshold(s, e, most) : NEVER;
+        const Leaving *list = s->lists + e * s->count;
+        for (size_t i = 0; i < s->count && list[i].sureness >= thresholds[e]; i++)
+            if (!has_left(s, list[i].position)) s->left_at[list[i].position] = e;
     }
 }
 
@@ -124,10 +170,10 @@ static void use_subset(bool *used, uint32_t exits, uint32_t subset)
     for (uint32_t e = 0; e < exits; e++) used[e] = subset >> (exits <= 8 ? e : 8 * e / exits) & 1;
 }
 
-// The exits with the least expected time at the even positions, for that harm.
-static void best_subset(ExitChoice *out, const Observations *o, const StepCosts *costs, double harm,
-                        Leaving *list, uint32_t *left_at)
+// The exits with the least expected time at the choosing half, for that harm.
+static void best_subset(ExitChoice *out, const Search *s, double harm)
 {
+    const Observations *o = s->o;
     double thresholds[CONFIG_MAX_EXITS];
     bool used[CONFIG_MAX_EXITS];
     uint32_t subsets = o->exits < 8 ? 1u << o->exits : SUBSETS;
@@ -135,25 +181,25 @@ static void best_subset(ExitChoice *out, const Observations *o, const StepCosts 
     for (uint32_t subset = 0; subset < subsets; subset++) {
         ExitChoice trial = {.harm = harm};
         use_subset(used, o->exits, subset);
-        choose_thresholds(thresholds, o, used, harm, list, left_at);
+        choose_thresholds(thresholds, s, used, harm);
         for (uint32_t e = 0; e < o->exits; e++) used[e] &= thresholds[e] != NEVER;
-        judge(&trial, o, costs, thresholds, used, 0);
+        judge(&trial, o, s->costs, thresholds, used, 0);
         if (trial.speed <= best) continue;
         best = trial.speed;
         trial.policy = make_policy(o, thresholds, used);
-        judge(&trial, o, costs, thresholds, used, 1);
+        judge(&trial, o, s->costs, thresholds, used, 1);
         *out = trial;
     }
 }
 
 uint32_t calibrate_exits(ExitChoice *curve, const Observations *o, const StepCosts *costs)
 {
-    Leaving *list = malloc((o->count + 1) * sizeof *list);
-    uint32_t *left_at = malloc((o->count + 1) * sizeof *left_at), n = 0;
-    if (list && left_at && o->exits && o->count >= LEAST)
-        for (; n < EXIT_CURVE; n++) best_subset(&curve[n], o, costs, HARMS[n], list, left_at);
-    free(list);
-    free(left_at);
+    uint32_t n = 0;
+    if (!o->exits || o->count < LEAST) return 0;
+    Search search;
+    if (search_begin(&search, o, costs))
+        for (; n < EXIT_CURVE; n++) best_subset(&curve[n], &search, HARMS[n]);
+    search_end(&search);
     return n;
 }
 
@@ -176,7 +222,7 @@ static void draft_rates(double *made, double *accepted, const Observations *o, u
 {
     size_t n = 0, good = 0;
     for (size_t p = 0; p < o->count; p++) {
-        if (o->confidences[p * o->exits + e] < stop) continue;
+        if (sureness(o, p, e) < stop) continue;
         n++;
         good += o->same[p * o->exits + e];
     }

@@ -17,8 +17,8 @@ typedef struct {
 
 enum { EXIT_CURVE = 12 };
 
-// The curve from cautious to bold: for each allowed harm the exits and thresholds with the least
-// expected time. Thresholds are chosen at every other observation and judged at the rest, so that
+// The curve from cautious to bold: for each allowed harm the exits with the least expected time,
+// which share the harm evenly and in turn take what tokens they may. Thresholds are chosen at every other observation and judged at the rest, so that
 // the curve is not flattered. Returns how many points curve (EXIT_CURVE) has; 0: no exits, or too
 // few observations (16).
 uint32_t calibrate_exits(ExitChoice *curve, const Observations *o, const StepCosts *costs);

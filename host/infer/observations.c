@@ -64,8 +64,7 @@ static void look(Observations *o, const Piece *piece, uint32_t e)
         uint32_t best = argmax(row, piece->vocab);
         o->right[at * (o->exits + 1) + e] = best == piece->next[i];
         if (e < o->exits) {
-            o->confidences[at * o->exits + e] =
-                (float)confidence_of(row, piece->vocab, o->confidence);
+            o->confidences[at * o->exits + e] = confidence_of(row, piece->vocab, o->confidence);
         }
         at++;
     }

@@ -11,10 +11,10 @@ typedef struct {
     uint32_t depths[CONFIG_MAX_EXITS + 1]; // (E + 1) ascending; the last one is the full depth
     uint32_t exits;                        // E
     Confidence confidence;
-    size_t count, room; // P
-    float *confidences; // (P, E)
-    uint8_t *right;     // (P, E + 1) 1: the most probable token is the true one
-    uint8_t *same;      // (P, E) 1: it is that of the full depth
+    size_t count, room;  // P
+    double *confidences; // (P, E) within [0, 1], as decoding compares them
+    uint8_t *right;      // (P, E + 1) 1: the most probable token is the true one
+    uint8_t *same;       // (P, E) 1: it is that of the full depth
 } Observations;
 
 // Exits below `depths`' last. depths (count, 1 and more) ascending.

@@ -6,7 +6,9 @@
 //    "draft": {"depth": 2, "window": 4, "stop": 0.3},
 //    "calibration": {...}}
 //
-// exits or draft may be absent. What stands under calibration is for people.
+// default (depth, exits or draft; depth where it is absent) is what is used where nothing else is
+// asked for. exits or draft may be absent, and so may confidence, window and stop, which are as in
+// policy.h then. What stands under calibration is for people.
 #ifndef STRATA_INFER_POLICY_FILE_H
 #define STRATA_INFER_POLICY_FILE_H
 
@@ -23,7 +25,8 @@ typedef struct {
 } StoredPolicies;
 
 // Reads FOLDER/strata_policy.json; *found is false, and policies are zero, where there is none. A
-// file that does not fit the model is an error that names file and key.
+// file that does not fit the model is an error that names file and key; policies are zero then,
+// too.
 bool policy_file_load(StoredPolicies *policies, bool *found, const char *folder,
                       const LlamaConfig *config, Error *err);
 // Writes it; calibration (may be NULL) stays the caller's.
