@@ -54,20 +54,22 @@ void generation_free(Generation *g)
 }
 
 // A token that ends the text was computed, too.
-static double later_tokens(const Generation *g)
+static double known_after(const Generation *g, size_t first)
 {
-    return (double)(g->end == END_EOS ? g->count : g->count - 1);
+    size_t tokens = g->count + (g->end == END_EOS);
+    return tokens > first ? (double)(tokens - first) : 0;
 }
 
 double generation_ms_per_token(const Generation *g)
 {
-    if (g->count < 2) return 1e3 * g->prompt_seconds;
-    return 1e3 * g->seconds / later_tokens(g);
+    double tokens = known_after(g, g->first);
+    return 1e3 * (tokens > 0 ? g->seconds / tokens : g->prompt_seconds);
 }
 
 double generation_blocks_per_token(const Generation *g)
 {
-    return g->count < 2 ? 0 : (double)g->report.blocks_run / later_tokens(g);
+    double tokens = known_after(g, 1);
+    return tokens > 0 ? (double)g->report.blocks_run / tokens : 0;
 }
 
 // ---- life time ---------------------------------------------------------------------------------
@@ -183,10 +185,6 @@ static void finish(Decoder *d, GenerationEnd end)
 // A token of the text, known to be next. False: the text has ended with it.
 static bool hear(Decoder *d, uint32_t token, uint32_t depth)
 {
-    if (d->first <= 0) {
-        d->first = now();
-        d->out.prompt_seconds = d->first - d->began;
-    }
     d->out.report.tokens_at[depth]++;
     for (uint32_t i = 0; i < d->options.eos_count; i++)
         if (token == d->options.eos[i]) {
@@ -340,11 +338,21 @@ static bool take_check(Decoder *d, Error *err)
     return go_on(d, token, depth, err);
 }
 
+// The clock of the tokens behind the first ones begins.
+static void note_first(Decoder *d)
+{
+    d->out.first = d->out.count + (d->out.end == END_EOS);
+    if (!d->out.first) return;
+    d->first = now();
+    d->out.prompt_seconds = d->first - d->began;
+}
+
 bool decoder_take(Decoder *d, Error *err)
 {
     bool ok = !drafts(d)    ? take_exit(d, err)
               : d->checking ? take_check(d, err)
                             : take_draft(d, err);
     d->asked_at = 0;
+    if (!d->out.first) note_first(d);
     return ok;
 }

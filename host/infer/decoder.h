@@ -39,14 +39,15 @@ typedef struct {
 typedef struct {
     uint32_t *tokens; // (count) without the prompt, without EOS
     size_t count;
+    size_t first; // of these, how many were known together as the first: drafts come in company
     GenerationEnd end;
-    double prompt_seconds; // until the first token was known
-    double seconds;        // for the tokens after it
+    double prompt_seconds; // until then
+    double seconds;        // for the tokens after them
     GenerationReport report;
 } Generation;
 
 void generation_free(Generation *generation);
-// Milliseconds per token after the first; of the prompt's pass where there is only one.
+// Milliseconds per token after the first ones; of the prompt's pass where there are no others.
 double generation_ms_per_token(const Generation *generation);
 // Blocks that ran per token after the first, 0 where there is only one.
 double generation_blocks_per_token(const Generation *generation);
