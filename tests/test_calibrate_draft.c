@@ -1,5 +1,5 @@
 // Choosing a draft from observations that are made up: a case done by hand, and random ones against
-// every plan with its expected gain worked out by chance. Exits: test_calibrate.c.
+// every plan, told position by position. Exits: test_calibrate.c.
 #include "infer/calibrate.h"
 #include "support/observed.h"
 
@@ -11,29 +11,50 @@
 
 #include <math.h>
 
-// Expected tokens over time of one plan, over every course that a round may take: so many tokens
-// are made, the next one is asked for in vain or the window is full (and the last one passes the
-// draft's blocks, too), so many of them stand.
+// What a plan makes of the texts, told position by position: who drafts each token, what every
+// check reads. Sums of seconds, drafted and accepted tokens.
+typedef struct {
+    double seconds, made, good;
+} Told;
+
+// The end of the text that position p belongs to.
+static size_t end_of(const Observations *o, size_t p)
+{
+    for (p++; p < o->count && !o->begins[p];) p++;
+    return p;
+}
+
+static Told tell(const Observations *o, const StepCosts *costs, uint32_t e, double stop,
+                 uint32_t first_window)
+{
+    Told told = {0};
+    uint32_t window = 0;
+    for (size_t p = 0; p < o->count;) {
+        size_t end = end_of(o, p), q = p; // q: the first position that is not drafted
+        if (p == 0 || o->begins[p]) window = first_window;
+        bool unsure = false;
+        while (q < end && q - p < window && !unsure) {
+            unsure = o->confidences[q * o->exits + e] < stop;
+            q += !unsure;
+        }
+        // Each drafted token, and the one before the first, pass the draft's blocks; of the last
+        // one nothing is asked, but it passes them all the same.
+        told.seconds += (double)(q - p + 1) * costs->token[e] + costs->checks[e][q - p + 1];
+        size_t wrong = p;
+        while (wrong < q && o->same[wrong * o->exits + e]) wrong++;
+        told.made += (double)(q - p);
+        told.good += (double)(wrong - p);
+        if (q > p && wrong == q) window = window + 2 > DRAFT_WINDOW ? DRAFT_WINDOW : window + 2;
+        if (wrong < q && window > 1) window--;
+        p = wrong + 1 < end ? wrong + 1 : end;
+    }
+    return told;
+}
+
 static double plan_speed(const Observations *o, const StepCosts *costs, uint32_t e, double stop,
                          uint32_t window)
 {
-    double made = 0, good = 0, tokens = 0, seconds = 0;
-    for (size_t p = 0; p < o->count; p++) {
-        bool makes = !(o->confidences[p * o->exits + e] < stop);
-        made += makes;
-        good += makes && o->same[p * o->exits + e];
-    }
-    double accepted = made > 0 ? good / made : 0;
-    made /= (double)o->count;
-    double check = costs->rows[window + 1] * (o->depths[o->exits] - o->depths[e]);
-    check /= o->depths[o->exits];
-    for (uint32_t n = 0; n <= window; n++) {
-        double chance = pow(made, n) * (n == window ? 1 : 1 - made);
-        seconds += chance * ((n + 1) * costs->token[e] + check);
-        for (uint32_t right = 0; right <= n; right++)
-            tokens += chance * pow(accepted, right) * (right < n ? 1 - accepted : 1) * (right + 1);
-    }
-    return tokens / seconds * costs->token[o->exits];
+    return (double)o->count * costs->token[o->exits] / tell(o, costs, e, stop, window).seconds;
 }
 
 static void check_draft(const Observations *o, const StepCosts *costs, uint32_t *found)
@@ -51,13 +72,8 @@ static void check_draft(const Observations *o, const StepCosts *costs, uint32_t 
     uint32_t e = 0;
     while (o->depths[e] != c.depth) assert_true(++e < o->exits);
     check_close(plan_speed(o, costs, e, c.stop, c.window), best, "speed of the chosen plan");
-    double made = 0, good = 0;
-    for (size_t p = 0; p < o->count; p++) {
-        if (o->confidences[p * o->exits + e] < c.stop) continue;
-        made++;
-        good += o->same[p * o->exits + e];
-    }
-    check_close(c.acceptance, made > 0 ? good / made : 0, "acceptance");
+    Told told = tell(o, costs, e, c.stop, c.window);
+    check_close(c.acceptance, told.made > 0 ? told.good / told.made : 0, "acceptance");
     ++*found;
 }
 
@@ -73,22 +89,24 @@ static void best_draft(void **state)
         StepCosts costs = observed_costs(&o);
         double row = random_uniform(&r), head = 3 * random_uniform(&r);
         for (uint32_t e = 0; e <= o.exits; e++) costs.token[e] += head;
-        for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++)
-            costs.rows[rows] = (8 + head) * (1 + row * (rows - 1));
+        for (uint32_t i = 0; i < o.exits; i++)
+            for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++)
+                costs.checks[i][rows] = (8 - o.depths[i] + head) * (1 + row * (rows - 1));
+        for (size_t p = 0; p < o.count; p++) o.begins[p] = random_below(&r, 9) == 0;
         check_draft(&o, &costs, &found);
         observations_free(&o);
     }
     assert_true(found > ROUNDS / 5 && found < ROUNDS - ROUNDS / 5);
 }
 
-// Sure and right everywhere at a quarter of the depth, checks of any width cost one token: a round
-// of 16 makes 17 tokens for 17 quarters and three more.
+// Sure and right everywhere at a quarter of the depth, checks of any width cost 6: two rounds of 16
+// drafts make 17 tokens each.
 static void drafts_by_hand(void **state)
 {
     (void)state;
-    Observations o = observed_nothing((const uint32_t[]){2, 8}, 1, 20);
+    Observations o = observed_nothing((const uint32_t[]){2, 8}, 1, 34);
     StepCosts costs = observed_costs(&o);
-    for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++) costs.rows[rows] = 8;
+    for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++) costs.checks[0][rows] = 6;
     for (size_t p = 0; p < o.count; p++) observed_set(&o, p, 0, 1, true, true);
     DraftChoice c = calibrate_draft(&o, &costs);
     assert_true(c.depth == 2 && c.window == DRAFT_WINDOW && c.stop == 0);

@@ -275,8 +275,10 @@ static void check_costs(const StepCosts *c, const Observations *o)
     }
     assert_true(c->check >= 0 && c->check < 60 && full > 0);
     for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++) {
-        assert_true(c->rows[rows] > 0 && c->rows[rows] < 60);
-        assert_true(rows == 1 || c->rows[rows] >= c->rows[rows - 1]);
+        for (uint32_t e = 0; e < o->exits; e++)
+            assert_true(c->checks[e][rows] > 0 && c->checks[e][rows] < 60);
+        for (uint32_t e = 0; e < o->exits && rows > 1; e++)
+            assert_true(c->checks[e][rows] >= c->checks[e][rows - 1]);
     }
 }
 

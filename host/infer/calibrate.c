@@ -1,5 +1,6 @@
 // Searching thresholds and drafts: see calibrate.h.
 #include "infer/calibrate.h"
+#include "infer/drafting.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -215,47 +216,60 @@ const ExitChoice *calibrate_choose(const ExitChoice *curve, uint32_t count, doub
 
 // ---- drafts ------------------------------------------------------------------------------------
 
-// At depth e with that stop: the share of positions at which a draft is made, and of these the
-// share that the full depth agrees with.
-static void draft_rates(double *made, double *accepted, const Observations *o, uint32_t e,
-                        double stop)
+// A plan, and what comes of it where all texts are drafted and checked from end to end.
+typedef struct {
+    uint32_t e, window; // the exit that drafts, the first window
+    double stop;
+    double made, accepted, seconds;
+} DraftTrial;
+
+// A round at position p of a text that ends before `end`: made tokens are drafted, so many stand.
+static uint32_t draft_round(DraftTrial *t, const Observations *o, const StepCosts *costs, size_t p,
+                            size_t end, uint32_t window, uint32_t *made)
 {
-    size_t n = 0, good = 0;
-    for (size_t p = 0; p < o->count; p++) {
-        if (sureness(o, p, e) < stop) continue;
-        n++;
-        good += o->same[p * o->exits + e];
+    uint32_t asked = 0, right = 0;
+    *made = 0;
+    while (*made < window && p + *made < end) {
+        asked++;
+        if (sureness(o, p + *made, t->e) < t->stop) break;
+        ++*made;
     }
-    *made = (double)n / (double)o->count;
-    *accepted = n ? (double)good / (double)n : 0;
+    while (right < *made && o->same[(p + right) * o->exits + t->e]) right++;
+    // Where no draft was refused the last one passes its blocks with the check.
+    uint32_t passes = asked == *made ? asked + 1 : asked;
+    t->made += *made;
+    t->accepted += right;
+    t->seconds += passes * costs->token[t->e] + costs->checks[t->e][*made + 1];
+    return right;
 }
 
-// Tokens per second over the full depth's; drafting.c has the same sum.
-static double draft_speed(const Observations *o, const StepCosts *costs, uint32_t e,
-                          uint32_t window, double made, double accepted)
+// All texts, with the window as drafting.c moves it.
+static void try_draft(DraftTrial *t, const Observations *o, const StepCosts *costs)
 {
-    double share = 1 - (double)o->depths[e] / o->depths[o->exits];
-    double tokens = 1, seconds = costs->rows[window + 1] * share;
-    for (uint32_t i = 0; i <= window; i++) { // the last draft passes its blocks with the check
-        if (i) tokens += pow(made * accepted, i);
-        seconds += pow(made, i) * costs->token[e];
+    for (size_t p = 0, end; p < o->count; p = end) {
+        uint32_t window = t->window, made;
+        for (end = p + 1; end < o->count && !o->begins[end];) end++;
+        while (p < end) {
+            uint32_t right = draft_round(t, o, costs, p, end, window, &made);
+            window = drafting_window(window, made, right == made);
+            p += right + 1;
+        }
     }
-    return tokens / seconds * costs->token[o->exits];
 }
 
 DraftChoice calibrate_draft(const Observations *o, const StepCosts *costs)
 {
     DraftChoice best = {.speed = 1};
     if (o->count < LEAST || o->confidence != CONFIDENCE_PROBABILITY) return best;
+    double full = (double)o->count * costs->token[o->exits];
     for (uint32_t e = 0; e < o->exits; e++)
-        for (int step = 0; step < 10; step++) {
-            double stop = step / 10.0, made, accepted;
-            draft_rates(&made, &accepted, o, e, stop);
+        for (int step = 0; step < 10; step++)
             for (uint32_t window = 1; window <= DRAFT_WINDOW; window++) {
-                double speed = draft_speed(o, costs, e, window, made, accepted);
-                if (speed <= best.speed) continue;
-                best = (DraftChoice){o->depths[e], window, stop, accepted, speed};
+                DraftTrial t = {.e = e, .window = window, .stop = step / 10.0};
+                try_draft(&t, o, costs);
+                if (full / t.seconds <= best.speed) continue;
+                double acceptance = t.made > 0 ? t.accepted / t.made : 0;
+                best = (DraftChoice){o->depths[e], window, t.stop, acceptance, full / t.seconds};
             }
-        }
     return best;
 }

@@ -18,9 +18,9 @@ typedef struct {
 enum { EXIT_CURVE = 12 };
 
 // The curve from cautious to bold: for each allowed harm the exits with the least expected time,
-// which share the harm evenly and in turn take what tokens they may. Thresholds are chosen at every other observation and judged at the rest, so that
-// the curve is not flattered. Returns how many points curve (EXIT_CURVE) has; 0: no exits, or too
-// few observations (16).
+// which share the harm evenly and in turn take what tokens they may. Thresholds are chosen at every
+// other observation and judged at the rest, so that the curve is not flattered. Returns how many
+// points curve (EXIT_CURVE) has; 0: no exits, or too few observations (16).
 uint32_t calibrate_exits(ExitChoice *curve, const Observations *o, const StepCosts *costs);
 // The fastest point whose loss of accuracy (full_accuracy - accuracy) is at most max_loss; NULL:
 // none.
@@ -29,11 +29,12 @@ const ExitChoice *calibrate_choose(const ExitChoice *curve, uint32_t count, doub
 typedef struct {
     uint32_t depth, window; // 0: no draft pays
     double stop;            // draft_stop
-    double acceptance;      // of tokens that the stop lets through
+    double acceptance;      // share of drafted tokens
     double speed;           // expected, over the full depth
 } DraftChoice;
 
-// The draft with the highest expected speed; its text is that of the full depth.
+// The draft with the highest expected speed, as if the observed texts had been generated with it;
+// its text is that of the full depth.
 DraftChoice calibrate_draft(const Observations *o, const StepCosts *costs);
 
 #endif

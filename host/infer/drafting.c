@@ -131,11 +131,14 @@ void drafting_learn(Drafting *d, DraftPlan plan, uint32_t asked, uint32_t made, 
     c->made += made;
     c->judged += accepted + (accepted < made);
     c->accepted += accepted;
-    if (d->automatic || !made) return;
-    if (accepted == made)
-        d->window = d->window + 2 < DRAFT_WINDOW ? d->window + 2 : DRAFT_WINDOW;
-    else if (d->window > 1)
-        d->window--;
+    if (!d->automatic) d->window = drafting_window(d->window, made, accepted == made);
+}
+
+uint32_t drafting_window(uint32_t window, uint32_t made, bool all)
+{
+    if (!made) return window;
+    if (all) return window + 2 < DRAFT_WINDOW ? window + 2 : DRAFT_WINDOW;
+    return window > 1 ? window - 1 : 1;
 }
 
 static void blend(double *mean, double value)

@@ -39,6 +39,8 @@ void drafting_begin(Drafting *drafting, const DepthPolicy *policy, const LlamaCo
 // The paper's rule for one depth: DRAFT_START tokens at first, 2 more where all were accepted, else
 // one less (SoFT, 5.3). Automatic: the depth and window whose expected tokens per cost are highest.
 DraftPlan drafting_plan(const Drafting *drafting);
+// The paper's rule: the window behind one in which `made` tokens were drafted, all accepted or not.
+uint32_t drafting_window(uint32_t window, uint32_t made, bool all);
 // A round: drafts that were asked for and made, and how many of these were accepted.
 void drafting_learn(Drafting *drafting, DraftPlan plan, uint32_t asked, uint32_t made,
                     uint32_t accepted);

@@ -23,6 +23,7 @@ void observations_free(Observations *o)
     free(o->confidences);
     free(o->right);
     free(o->same);
+    free(o->begins);
     *o = (Observations){0};
 }
 
@@ -39,7 +40,7 @@ static bool make_room(Observations *o, size_t more, Error *err)
     size_t room = 2 * (o->count + more);
     if (!grow((void **)&o->confidences, room * o->exits * sizeof *o->confidences) ||
         !grow((void **)&o->right, room * (o->exits + 1)) ||
-        !grow((void **)&o->same, room * o->exits))
+        !grow((void **)&o->same, room * o->exits) || !grow((void **)&o->begins, room))
         return error_set(err, "out of memory");
     o->room = room;
     return true;
@@ -91,7 +92,7 @@ static bool add_piece(Observations *o, Engine *engine, Sequence *sequence, Piece
         if (!piece->marks[i]) continue;
         for (uint32_t e = 0; e < o->exits; e++)
             o->same[o->count * o->exits + e] = best[e][i] == best[o->exits][i];
-        o->count++;
+        o->begins[o->count++] = false;
     }
     free(best);
     return ok;
@@ -101,6 +102,7 @@ bool observations_add(Observations *o, Engine *engine, Sequence *sequence, const
                       const uint8_t *marks, uint32_t count, Error *err)
 {
     Piece piece = {.vocab = engine_model(engine)->config.vocab_size};
+    size_t before = o->count;
     piece.logits = malloc((size_t)PIECE * piece.vocab * sizeof *piece.logits);
     bool ok = piece.logits || error_set(err, "out of memory");
     sequence_truncate(sequence, 0);
@@ -112,6 +114,7 @@ bool observations_add(Observations *o, Engine *engine, Sequence *sequence, const
         ok = sequence_append(sequence, tokens + at, piece.rows, err) &&
              add_piece(o, engine, sequence, &piece, err);
     }
+    if (o->count > before) o->begins[before] = true;
     free(piece.logits);
     return ok;
 }
@@ -131,8 +134,10 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// A measurement: so many new rows through depths[0 .. count - 1], one after the other.
+// A measurement: so many new rows, that have passed `from` blocks, through depths[0 .. count - 1],
+// one after the other.
 typedef struct {
+    uint32_t from;
     const uint32_t *depths;
     uint32_t count, rows;
     double *out; // the median goes there
@@ -143,19 +148,23 @@ typedef struct {
     Engine *engine;
     Sequence *sequence;
     float *logits; // (DRAFT_WINDOW + 1, V)
-    Timed list[CONFIG_MAX_EXITS + DRAFT_WINDOW + 3];
+    Timed *list;   // (count)
     uint32_t count;
 } Stopwatch;
+
+static bool advance(const Stopwatch *w, uint32_t rows, uint32_t depth, Error *err)
+{
+    const Advance all = {w->sequence, w->sequence->count, rows, w->logits};
+    return engine_advance(w->engine, &all, 1, depth, err);
+}
 
 static bool time_once(double *seconds, const Stopwatch *w, const Timed *t, Error *err)
 {
     uint32_t before = w->sequence->count, tokens[DRAFT_WINDOW + 1] = {0};
+    bool ok = sequence_append(w->sequence, tokens, t->rows, err) &&
+              (!t->from || advance(w, 0, t->from, err));
     double began = now();
-    bool ok = sequence_append(w->sequence, tokens, t->rows, err);
-    for (uint32_t i = 0; ok && i < t->count; i++) {
-        const Advance all = {w->sequence, w->sequence->count, t->rows, w->logits};
-        ok = engine_advance(w->engine, &all, 1, t->depths[i], err);
-    }
+    for (uint32_t i = 0; ok && i < t->count; i++) ok = advance(w, t->rows, t->depths[i], err);
     *seconds = now() - began;
     sequence_truncate(w->sequence, before);
     return ok;
@@ -187,24 +196,40 @@ static bool fill(Engine *engine, Sequence *sequence, uint32_t count, uint32_t de
     return engine_advance(engine, &all, 1, depth, err);
 }
 
+// Numbers of rows at which checks are timed; those between lie on a line.
+static const uint32_t TIMED_ROWS[] = {1, 2, 3, 5, 9, DRAFT_WINDOW + 1};
+enum { TIMED_COUNT = sizeof TIMED_ROWS / sizeof *TIMED_ROWS };
+
 static void list_measurements(Stopwatch *w, StepCosts *costs, const Observations *o)
 {
     const uint32_t *full = &o->depths[o->exits];
     for (uint32_t e = 0; e <= o->exits; e++)
-        w->list[w->count++] = (Timed){&o->depths[e], 1, 1, &costs->token[e]};
-    w->list[w->count++] = (Timed){o->depths, o->exits + 1, 1, &costs->check};
-    for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++)
-        w->list[w->count++] = (Timed){full, 1, rows, &costs->rows[rows]};
+        w->list[w->count++] = (Timed){0, &o->depths[e], 1, 1, &costs->token[e]};
+    w->list[w->count++] = (Timed){0, o->depths, o->exits + 1, 1, &costs->check};
+    for (uint32_t e = 0; e < o->exits; e++)
+        for (int i = 0; i < TIMED_COUNT; i++) {
+            uint32_t rows = TIMED_ROWS[i];
+            w->list[w->count++] = (Timed){o->depths[e], full, 1, rows, &costs->checks[e][rows]};
+        }
+}
+
+static void interpolate(double *checks)
+{
+    for (int i = 0; i + 1 < TIMED_COUNT; i++) {
+        uint32_t low = TIMED_ROWS[i], high = TIMED_ROWS[i + 1];
+        if (checks[high] < checks[low]) checks[high] = checks[low]; // noise
+        for (uint32_t rows = low + 1; rows < high; rows++)
+            checks[rows] = checks[low] + (checks[high] - checks[low]) * (rows - low) / (high - low);
+    }
 }
 
 // What noise must not say: that deeper, or more rows, take less.
 static void straighten(StepCosts *costs, const Observations *o)
 {
-    double full = costs->token[o->exits];
     for (uint32_t e = 1; e <= o->exits; e++)
         if (costs->token[e] < costs->token[e - 1]) costs->token[e] = costs->token[e - 1];
-    for (uint32_t rows = 2; rows <= DRAFT_WINDOW + 1; rows++)
-        if (costs->rows[rows] < costs->rows[rows - 1]) costs->rows[rows] = costs->rows[rows - 1];
+    for (uint32_t e = 0; e < o->exits; e++) interpolate(costs->checks[e]);
+    double full = costs->token[o->exits];
     costs->check = o->exits && costs->check > full ? (costs->check - full) / o->exits : 0;
 }
 
@@ -212,19 +237,20 @@ bool step_costs_measure(StepCosts *costs, const Observations *o, Engine *engine,
                         uint32_t context, Error *err)
 {
     uint32_t vocab = engine_model(engine)->config.vocab_size, room = sequence->context;
-    Stopwatch *w = calloc(1, sizeof *w);
+    Stopwatch w = {.engine = engine, .sequence = sequence};
     *costs = (StepCosts){0};
-    if (!w) return error_set(err, "out of memory");
-    *w = (Stopwatch){.engine = engine, .sequence = sequence};
-    w->logits = malloc((DRAFT_WINDOW + 1) * (size_t)vocab * sizeof *w->logits);
-    bool ok = w->logits || error_set(err, "out of memory");
+    w.list = calloc(o->exits + 2 + (size_t)TIMED_COUNT * o->exits, sizeof *w.list);
+    w.logits = malloc((DRAFT_WINDOW + 1) * (size_t)vocab * sizeof *w.logits);
+    bool ok = (w.list && w.logits) || error_set(err, "out of memory");
     if (ok && room <= DRAFT_WINDOW + 1)
         ok = error_set(err, "a context of %u tokens is too short to measure", room);
-    if (ok && context > room - DRAFT_WINDOW - 1) context = room - DRAFT_WINDOW - 1;
-    list_measurements(w, costs, o);
-    ok = ok && fill(engine, sequence, context, o->depths[o->exits], err) && time_all(w, err);
+    if (ok) {
+        if (context > room - DRAFT_WINDOW - 1) context = room - DRAFT_WINDOW - 1;
+        list_measurements(&w, costs, o);
+        ok = fill(engine, sequence, context, o->depths[o->exits], err) && time_all(&w, err);
+    }
     if (ok) straighten(costs, o);
-    free(w->logits);
-    free(w);
+    free(w.logits);
+    free(w.list);
     return ok;
 }

@@ -15,6 +15,7 @@ typedef struct {
     double *confidences; // (P, E) within [0, 1], as decoding compares them
     uint8_t *right;      // (P, E + 1) 1: the most probable token is the true one
     uint8_t *same;       // (P, E) 1: it is that of the full depth
+    uint8_t *begins;     // (P) 1: a text begins with it
 } Observations;
 
 // Exits below `depths`' last. depths (count, 1 and more) ascending.
@@ -30,7 +31,8 @@ bool observations_add(Observations *o, Engine *engine, Sequence *sequence, const
 typedef struct {
     double token[CONFIG_MAX_EXITS + 1]; // (E + 1) a token at each depth, with its logits
     double check;                       // what an exit that is not taken costs more
-    double rows[DRAFT_WINDOW + 2];      // so many rows through all blocks, with all their logits
+    // So many rows from an exit's depth through the blocks behind it, with all their logits.
+    double checks[CONFIG_MAX_EXITS][DRAFT_WINDOW + 2]; // (E, ...) [e][rows], rows from 1 on
 } StepCosts;
 
 // Measures behind `context` positions of some text (cut to what the engine holds).

@@ -18,7 +18,8 @@ Observations observed_nothing(const uint32_t *depths, uint32_t exits, size_t cou
     o.confidences = calloc(count * exits + 1, sizeof *o.confidences);
     o.right = calloc(count * (exits + 1) + 1, 1);
     o.same = calloc(count * exits + 1, 1);
-    assert_true(o.confidences && o.right && o.same);
+    o.begins = calloc(count + 1, 1);
+    assert_true(o.confidences && o.right && o.same && o.begins);
     for (size_t p = 0; p < count; p++) o.right[p * (exits + 1) + exits] = 1;
     return o;
 }
@@ -33,10 +34,10 @@ void observed_set(Observations *o, size_t p, uint32_t e, double confidence, bool
 StepCosts observed_costs(const Observations *o)
 {
     StepCosts costs = {.check = .25};
-    double full = o->depths[o->exits];
     for (uint32_t e = 0; e <= o->exits; e++) costs.token[e] = o->depths[e];
-    for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++)
-        costs.rows[rows] = full * (1 + .1 * (rows - 1));
+    for (uint32_t e = 0; e < o->exits; e++)
+        for (uint32_t rows = 1; rows <= DRAFT_WINDOW + 1; rows++)
+            costs.checks[e][rows] = (o->depths[o->exits] - o->depths[e]) * (1 + .1 * (rows - 1));
     return costs;
 }
 
