@@ -176,7 +176,7 @@ typedef struct {
     const Observations *o;
     const StepCosts *costs;
     double harm; // tokens that each exit may lose
-    double thresholds[3];
+    double thresholds[CONFIG_MAX_EXITS];
     uint32_t subset;
     double best;      // over every combination of thresholds
     double greedy;    // over those where each exit in turn has its lowest threshold
@@ -479,6 +479,27 @@ static void many_exits(void **state)
     }
 }
 
+// Of 16 exits that are all sure one is right, the 13th: its group is found, and the wrong ones of
+// the group take no token.
+static void one_of_many(void **state)
+{
+    (void)state;
+    uint32_t depths[17];
+    ExitChoice curve[EXIT_CURVE];
+    for (uint32_t e = 0; e < 17; e++) depths[e] = e + 1;
+    Observations o = observed_nothing(depths, 16, 200);
+    StepCosts costs = observed_costs(&o);
+    for (size_t p = 0; p < o.count; p++)
+        for (uint32_t e = 0; e < 16; e++) observed_set(&o, p, e, .9, e == 12, e == 12);
+    assert_int_equal(calibrate_exits(curve, &o, &costs), EXIT_CURVE);
+    for (uint32_t i = 0; i < EXIT_CURVE; i++) {
+        assert_true(curve[i].policy.exit_count == 1 && curve[i].policy.exits[0] == 13);
+        check_close(curve[i].accuracy, 1, "accuracy");
+        check_close(curve[i].speed, 17. / 13, "speed");
+    }
+    observations_free(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +514,7 @@ int main(void)
         cmocka_unit_test(odd_confidences),
         cmocka_unit_test(too_little),
         cmocka_unit_test(many_exits),
+        cmocka_unit_test(one_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

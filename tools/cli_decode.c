@@ -115,12 +115,19 @@ int decode_option_named(const char *name)
     return 0;
 }
 
+// What is stored with the model is asked for.
+static bool is_calibrated(const char *policy)
+{
+    return policy && !strcmp(policy, "calibrated");
+}
+
 bool decode_replace(DecodeOptions *o, int option, const char *value, Error *err)
 {
     bool known;
     if (option == OPTION_DEPTH || option == OPTION_EXIT || option == OPTION_EXITS ||
         option == OPTION_DRAFT)
         o->exit = o->exits = o->draft = NULL;
+    if ((option == OPTION_EXITS || option == OPTION_DRAFT) && is_calibrated(value)) o->depth = NULL;
     if (option == OPTION_STOP) o->stop_count = 0;
     return decode_option(o, option, value, &known, err);
 }
@@ -129,6 +136,8 @@ bool decode_check(const DecodeOptions *o, Error *err)
 {
     int policies = (o->exit != NULL) + (o->exits != NULL) + (o->draft != NULL);
     if (policies > 1) return error_set(err, "one of --exit, --exits and --draft is expected");
+    if (o->depth && (is_calibrated(o->exits) || is_calibrated(o->draft)))
+        return error_set(err, "a calibrated policy is of all blocks: --depth does not go with it");
     return sampler_check(&o->sampler, err);
 }
 
@@ -157,10 +166,8 @@ bool decode_policy(DepthPolicy *policy, const DecodeOptions *o, const LlamaConfi
     uint64_t depth = config->blocks;
     if (!decode_has_policy(o) && o->has_stored && o->stored.kind != POLICY_FULL)
         return stored_policy(policy, o, o->stored.kind, err);
-    if (o->exits && !strcmp(o->exits, "calibrated"))
-        return stored_policy(policy, o, POLICY_EXITS, err);
-    if (o->draft && !strcmp(o->draft, "calibrated"))
-        return stored_policy(policy, o, POLICY_DRAFT, err);
+    if (is_calibrated(o->exits)) return stored_policy(policy, o, POLICY_EXITS, err);
+    if (is_calibrated(o->draft)) return stored_policy(policy, o, POLICY_DRAFT, err);
     if (o->depth && !cli_number(o->depth, 1, config->blocks, &depth))
         return error_set(err, "--depth %.40s: the model has depths 1 to %u, or 'all'", o->depth,
                          config->blocks);

@@ -60,10 +60,10 @@ enum {
         "stop", required_argument, NULL, OPTION_STOP                                               \
     }
 #define DECODE_USAGE                                                                               \
-    "[--depth N] [--exit THRESHOLD | --exits D:T,...] [--confidence probability|margin|entropy]"   \
-    " [--draft N|auto] [--draft-stop P] [--draft-window N] [--temperature T] [--top-k K]"          \
-    " [--top-p P] [--min-p P] [--repetition-penalty R] [--seed N] [--max-tokens N] [--stop "       \
-    "TEXT]..."
+    "[--depth N] [--exit THRESHOLD | --exits D:T,...|calibrated]"                                  \
+    " [--confidence probability|margin|entropy] [--draft N|auto|calibrated] [--draft-stop P]"      \
+    " [--draft-window N] [--temperature T] [--top-k K] [--top-p P] [--min-p P]"                    \
+    " [--repetition-penalty R] [--seed N] [--max-tokens N] [--stop TEXT]..."
 
 // Takes one of these options with its value. False and a message where the value is wrong. An
 // option that is none of these is not touched: *known is false then.
@@ -73,7 +73,8 @@ int decode_option_named(const char *name);
 // Takes a value in place of what was there before: an option that stands for a policy replaces the
 // policy, a stop text all stop texts. value must outlive the options.
 bool decode_replace(DecodeOptions *options, int option, const char *value, Error *err);
-// Sampling values that do not belong together, or two policies at once.
+// Sampling values that do not belong together, two policies at once, or a depth beside a calibrated
+// one, which is of all blocks.
 bool decode_check(const DecodeOptions *options, Error *err);
 // Reads the policies that `strata calibrate` left in the model's folder, where there are some.
 bool decode_load_stored(DecodeOptions *options, const char *folder, const LlamaConfig *config,

@@ -6,10 +6,12 @@
 #include "infer/policy_file.h"
 #include "train/dataset.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { TIMED_BEHIND = 64 }; // positions
@@ -170,6 +172,14 @@ static bool observe(Calibration *c, Error *err)
     return ok;
 }
 
+// Policies of too little data would be chance, and replace better ones.
+static bool check_observed(const Calibration *c, Error *err)
+{
+    return c->seen.count >= CALIBRATE_LEAST ||
+           error_set(err, "%s: %zu tokens to calibrate with, at least %d are expected",
+                     c->options->data, c->seen.count, CALIBRATE_LEAST);
+}
+
 // ---- choosing ----------------------------------------------------------------------------------
 
 static void choose(Calibration *c)
@@ -240,8 +250,11 @@ static void print_curve(const Calibration *c)
     char policy[512];
     printf("%zu positions; thresholds chosen at half of them, judged at the others\n",
            c->seen.count);
-    printf("  %9s  %7s  %9s  %12s  %7s  policy\n", "accuracy", "loss", "as full", "blocks/token",
-           "speed");
+    if (!c->points)
+        printf("no exits to choose from\n");
+    else
+        printf("  %9s  %7s  %9s  %12s  %7s  policy\n", "accuracy", "loss", "as full",
+               "blocks/token", "speed");
     for (uint32_t i = 0; i < c->points; i++) {
         const ExitChoice *p = &c->curve[i];
         printf("%c %8.2f%%  %6.2f%%  %8.2f%%  %12.2f  %6.2fx  %s\n", p == c->chosen ? '*' : ' ',
@@ -256,17 +269,18 @@ static void print_curve(const Calibration *c)
         printf("no draft pays on this device\n");
 }
 
-static bool show(const Calibration *c, const cJSON *calibration, Error *err)
+static bool show(const Calibration *c, cJSON *calibration, Error *err)
 {
-    static const char *const names[] = {"full depth", "exits", "draft"}; // by PolicyKind
+    static const char *const names[] = {"depth", "exits", "draft"}; // by PolicyKind, as stored
     if (c->options->json) {
+        cJSON_AddStringToObject(calibration, "default", names[c->stored.kind]);
         char *text = cJSON_PrintUnformatted(calibration);
         if (text) printf("%s\n", text);
         free(text);
         return text || error_set(err, "out of memory");
     }
     print_curve(c);
-    printf("default: %s%s\n", names[c->stored.kind],
+    printf("default: %s%s\n", c->stored.kind ? names[c->stored.kind] : "full depth",
            c->options->dry_run ? " (not stored)" : ", stored in strata_policy.json");
     return true;
 }
@@ -277,7 +291,7 @@ static bool run(Calibration *c, Error *err)
     if (!c->engine ||
         !sequence_make(&c->sequence, engine_pool(c->engine), engine_context(c->engine), err))
         return false;
-    if (!observe(c, err) ||
+    if (!observe(c, err) || !check_observed(c, err) ||
         !step_costs_measure(&c->costs, &c->seen, c->engine, &c->sequence, TIMED_BEHIND, err))
         return false;
     choose(c);
@@ -290,6 +304,20 @@ static bool run(Calibration *c, Error *err)
     return ok;
 }
 
+// Before the work, not behind it: is there a folder that the policies can be stored in?
+static bool check_folder(const Options *o, Error *err)
+{
+    struct stat info;
+    if (o->dry_run || stat(o->folder, &info)) return true; // loading says what is missing
+    if (!S_ISDIR(info.st_mode))
+        return error_set(
+            err, "%s: not a folder, in which policies could be stored; --dry-run shows them",
+            o->folder);
+    return access(o->folder, W_OK) == 0 ||
+           error_set(err, "%s: cannot write: %s; --dry-run shows the policies", o->folder,
+                     strerror(errno));
+}
+
 int cmd_calibrate(int argc, char **argv)
 {
     Options options;
@@ -297,7 +325,8 @@ int cmd_calibrate(int argc, char **argv)
     Error err;
     int status = parse(&options, argc, argv);
     if (status != -1) return status;
-    if (!cli_load(&loaded, options.folder, options.device, LLAMA_STORED, &err))
+    if (!check_folder(&options, &err) ||
+        !cli_load(&loaded, options.folder, options.device, LLAMA_STORED, &err))
         return cli_fail(&err);
     Calibration calibration = {.options = &options, .loaded = &loaded};
     bool ok = choose_depths(&calibration, &err) && run(&calibration, &err);

@@ -126,6 +126,12 @@ bool file_write(const char *path, const void *bytes, size_t size, Error *err)
     return file_writer_commit(&writer, err);
 }
 
+bool file_remove(const char *path, Error *err)
+{
+    return unlink(path) == 0 || errno == ENOENT ||
+           error_set(err, "%s: cannot remove: %s", path, strerror(errno));
+}
+
 // Whether a file's name is one of a FileWriter of a process that is gone.
 static bool is_abandoned(const char *name)
 {

@@ -42,6 +42,8 @@ void file_writer_abort(FileWriter *writer);
 // The whole of a small file at once, through a FileWriter.
 bool file_write(const char *path, const void *bytes, size_t size, Error *err);
 
+// Removes a file; that there is none is fine.
+bool file_remove(const char *path, Error *err);
 // Removes from a folder the temporary files of FileWriters whose process is gone: what a run that
 // was killed left half written.
 void file_remove_partial(const char *folder);

@@ -10,7 +10,7 @@
 static const double HARMS[EXIT_CURVE] = {0.002, 0.005, 0.01, 0.015, 0.02, 0.03,
                                          0.05,  0.07,  0.1,  0.15,  0.2,  0.3};
 
-enum { LEAST = 16, SUBSETS = 256 };
+enum { SUBSETS = 256 };
 
 #define NEVER 1e9 // a threshold that nothing reaches
 
@@ -196,7 +196,7 @@ static void best_subset(ExitChoice *out, const Search *s, double harm)
 uint32_t calibrate_exits(ExitChoice *curve, const Observations *o, const StepCosts *costs)
 {
     uint32_t n = 0;
-    if (!o->exits || o->count < LEAST) return 0;
+    if (!o->exits || o->count < CALIBRATE_LEAST) return 0;
     Search search;
     if (search_begin(&search, o, costs))
         for (; n < EXIT_CURVE; n++) best_subset(&curve[n], &search, HARMS[n]);
@@ -260,7 +260,7 @@ static void try_draft(DraftTrial *t, const Observations *o, const StepCosts *cos
 DraftChoice calibrate_draft(const Observations *o, const StepCosts *costs)
 {
     DraftChoice best = {.speed = 1};
-    if (o->count < LEAST || o->confidence != CONFIDENCE_PROBABILITY) return best;
+    if (o->count < CALIBRATE_LEAST || o->confidence != CONFIDENCE_PROBABILITY) return best;
     double full = (double)o->count * costs->token[o->exits];
     for (uint32_t e = 0; e < o->exits; e++)
         for (int step = 0; step < 10; step++)

@@ -15,12 +15,12 @@ typedef struct {
     double speed;         // expected: seconds of the full depth over the policy's
 } ExitChoice;
 
-enum { EXIT_CURVE = 12 };
+enum { EXIT_CURVE = 12, CALIBRATE_LEAST = 16 }; // points of a curve; observations
 
 // The curve from cautious to bold: for each allowed harm the exits with the least expected time,
 // which share the harm evenly and in turn take what tokens they may. Thresholds are chosen at every
 // other observation and judged at the rest, so that the curve is not flattered. Returns how many
-// points curve (EXIT_CURVE) has; 0: no exits, or too few observations (16).
+// points curve (EXIT_CURVE) has; 0: no exits, or too few observations (CALIBRATE_LEAST).
 uint32_t calibrate_exits(ExitChoice *curve, const Observations *o, const StepCosts *costs);
 // The fastest point whose loss of accuracy (full_accuracy - accuracy) is at most max_loss; NULL:
 // none.

@@ -2,13 +2,13 @@
 #include "infer/policy_file.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "model/llama.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static const char *const KINDS[] = {"depth", "exits", "draft", NULL}; // by PolicyKind
-static const char FILE_NAME[] = "strata_policy.json";
 
 // ---- reading -----------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ bool policy_file_load(StoredPolicies *policies, bool *found, const char *folder,
     char path[1024];
     *policies = (StoredPolicies){0};
     *found = false;
-    if (!path_join(path, sizeof path, folder, FILE_NAME, err)) return false;
+    if (!path_join(path, sizeof path, folder, LLAMA_POLICIES, err)) return false;
     if (!file_exists(path)) return true;
     cJSON *object = json_read(path, err);
     policies->exits = policies->draft = policy_fixed(config->blocks);
@@ -134,7 +134,7 @@ bool policy_file_save(const StoredPolicies *policies, const char *folder,
                       const struct cJSON *calibration, Error *err)
 {
     char path[1024];
-    if (!path_join(path, sizeof path, folder, FILE_NAME, err)) return false;
+    if (!path_join(path, sizeof path, folder, LLAMA_POLICIES, err)) return false;
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "default", KINDS[policies->kind]);
     if (policies->has_exits) add_exits(object, &policies->exits);

@@ -351,10 +351,18 @@ static bool save_weights(Llama *llama, const char *path, Error *err)
     return ok;
 }
 
+// Thresholds that were calibrated for other weights promise nothing for these, and may not even be
+// of as many blocks. They go first: a run that is killed behind it leaves a model at full depth.
+static bool remove_policies(const char *folder, Error *err)
+{
+    char path[1024];
+    return path_join(path, sizeof path, folder, LLAMA_POLICIES, err) && file_remove(path, err);
+}
+
 bool llama_save(Llama *llama, const char *folder, Error *err)
 {
     char path[1024];
-    return llama_expect_f32(llama, "saving", err) &&
+    return llama_expect_f32(llama, "saving", err) && remove_policies(folder, err) &&
            path_join(path, sizeof path, folder, "model.safetensors", err) &&
            config_save(&llama->config, folder, err) &&
            hf_folder_write_extras(folder, &llama->config, err) && save_weights(llama, path, err);

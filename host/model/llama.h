@@ -119,7 +119,9 @@ bool llama_load_first(Llama *llama, Gpu *gpu, const char *path, uint32_t blocks,
 // Normal weights with deviation 0.02 (Hugging Face's initializer_range), norms 1, biases 0.
 bool llama_randomize(Llama *llama, uint64_t seed, Error *err);
 // Writes f32 weights as model.safetensors, config.json and the small files beside it into folder,
-// which must exist; each is written beside and renamed, the weights last. No tokenizer.
+// which must exist; each is written beside and renamed, the weights last. No tokenizer. A
+// LLAMA_POLICIES of earlier weights is removed.
+#define LLAMA_POLICIES "strata_policy.json" // depth policies of a folder: infer/policy_file.h
 bool llama_save(Llama *llama, const char *folder, Error *err);
 
 #endif
