@@ -59,7 +59,8 @@ static double number(const cJSON *object, const char *key)
 
 // ---- help and usage ----------------------------------------------------------------------------
 
-static const char *const COMMANDS[] = {"train", "eval", "generate", "bench", "devices", "convert", "export"};
+static const char *const COMMANDS[] = {"train",   "eval",    "generate", "bench",
+                                       "devices", "convert", "export"};
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void helps(void **state)
@@ -286,8 +287,7 @@ static void refuses_large_tokenizers(void **state)
     model_write(narrow.text, &config, 1);
     assert_cli_fails(GENERATE(narrow.text, "--prompt", "a"), 1,
                      "tokens, but the model's vocabulary");
-    assert_cli_fails(CLI("eval", narrow.text, "--data", data.text), 1,
-                     "narrow: the tokenizer has");
+    assert_cli_fails(CLI("eval", narrow.text, "--data", data.text), 1, "narrow: the tokenizer has");
     remove(test_path(narrow.text, "tokenizer.json").text);
     assert_cli_fails(GENERATE(narrow.text, "--prompt", "a"), 1, "narrow/tokenizer.json");
 }

@@ -6,8 +6,8 @@
 // are over, so that a slow moment of the machine meets all of them. "first" is recording and the
 // first run, with what the driver compiles; GFLOP/s and GB/s are those of the median, and the bytes
 // are those that must move at least once.
-#define _POSIX_C_SOURCE 200809L
 #include "base/json.h"
+#include "base/clock.h"
 #include "ops/ops.h"
 
 #include "../shaders/args.h"
@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MAX_TENSORS = 12, MAX_SAMPLES = 200, MIN_ROUNDS = 3, MAX_REPLAYS = 256 };
 
@@ -51,13 +50,6 @@ typedef struct {
     char **names; // (name_count)
     int name_count;
 } Options;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 _Noreturn static void stop(const char *message)
 {
@@ -377,9 +369,9 @@ static double run(Bench *bench)
     Tape *tapes[MAX_REPLAYS];
     Error err;
     for (uint32_t i = 0; i < bench->replays; i++) tapes[i] = bench->tape;
-    double start = now();
+    double start = clock_seconds();
     if (!gpu_run(bench->gpu, tapes, bench->replays, &err)) stop(err.text);
-    return (now() - start) / bench->replays;
+    return (clock_seconds() - start) / bench->replays;
 }
 
 static void bench_open(Bench *bench, Gpu *gpu, const Op *op)
@@ -392,9 +384,9 @@ static void bench_open(Bench *bench, Gpu *gpu, const Op *op)
     op->record(bench);
     if (!tape_end(bench->tape, &err)) stop(err.text);
     counts_set(bench->counts, 0, op->rows);
-    double start = now();
+    double start = clock_seconds();
     run(bench);
-    bench->first = now() - start;
+    bench->first = clock_seconds() - start;
     // Submitting costs tens of microseconds: a sample is 2 ms of work at least.
     double once = run(bench);
     bench->replays = once > 2e-3 ? 1 : (uint32_t)fmin(MAX_REPLAYS, ceil(2e-3 / once));
@@ -416,9 +408,9 @@ static int compare(const void *a, const void *b)
 // Rounds over all ops until the time is over; afterwards the samples are in order.
 static void measure(Bench *benches, uint32_t count, double seconds)
 {
-    double start = now();
+    double start = clock_seconds();
     for (uint32_t round = 0; round < MAX_SAMPLES; round++) {
-        if (round >= MIN_ROUNDS && now() - start > seconds) break;
+        if (round >= MIN_ROUNDS && clock_seconds() - start > seconds) break;
         for (uint32_t i = 0; i < count; i++)
             benches[i].samples[benches[i].sample_count++] = run(&benches[i]);
     }

@@ -1,15 +1,14 @@
 // bench_train MODEL DATA.json [--exits 2,3,5|exits|all] [--steps N] [--batch N]: the speed of SoFT
 // training, of plain fine-tuning in the same run, how much longer a step of SoFT takes, and the
 // speed of greedy decoding at each exit. Nothing is saved.
-#define _POSIX_C_SOURCE 200809L
 #include "cli.h"
+#include "base/clock.h"
 #include "infer/generate.h"
 #include "train/dataset.h"
 #include "train/step.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 static const char USAGE[] = "bench_train MODEL DATA.json [--exits LIST|exits|all] [--steps N] "
                             "[--batch N] [--device N|NAME]";
@@ -20,13 +19,6 @@ typedef struct {
     const char *folder, *data, *exits, *device;
     uint64_t steps, batch;
 } Options;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int compare(const void *a, const void *b)
 {
@@ -45,14 +37,14 @@ static double time_step(Step *step, const Dataset *set, size_t *next, const Opti
         batch_add_example(batch, set, example);
     }
     batch_end(batch);
-    double weights[CONFIG_MAX_EXITS], norm, began = now();
+    double weights[CONFIG_MAX_EXITS], norm, began = clock_seconds();
     for (uint32_t e = 0; e < exits; e++) weights[e] = 1.0 / (batch->supervised * exits);
     const UpdateValues values = {
         .rate = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .clip = 1.0, .time = 1};
     if (!step_zero_gradients(step, err) || !step_run(step, weights, err) ||
         !step_update(step, &values, &norm, err))
         return 0.0;
-    return batch->used / (now() - began);
+    return batch->used / (clock_seconds() - began);
 }
 
 // The two speeds of a pair belong to the same records, so that their ratio is one of times.

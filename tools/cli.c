@@ -1,6 +1,6 @@
 // What the subcommands share: see cli.h.
-#define _POSIX_C_SOURCE 200809L
 #include "cli.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "model/gguf_model.h"
 #include "model/gguf_tokenizer.h"
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 int cli_fail(const Error *err)
@@ -127,18 +126,11 @@ typedef struct {
     bool shown;
 } LoadDisplay;
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static void show_loading(void *user, uint64_t done, uint64_t all)
 {
     LoadDisplay *display = user;
     display->bytes = all;
-    if (now() - display->begun < 0.3 || !isatty(STDERR_FILENO)) return;
+    if (clock_seconds() - display->begun < 0.3 || !isatty(STDERR_FILENO)) return;
     fprintf(stderr, "\rloading: %.2f of %.2f GB, %3.0f %%", 1e-9 * (double)done, 1e-9 * (double)all,
             100 * (double)done / (double)all);
     display->shown = true;
@@ -146,7 +138,7 @@ static void show_loading(void *user, uint64_t done, uint64_t all)
 
 static void end_loading(const LoadDisplay *display)
 {
-    double seconds = now() - display->begun, gigabytes = 1e-9 * (double)display->bytes;
+    double seconds = clock_seconds() - display->begun, gigabytes = 1e-9 * (double)display->bytes;
     if (display->shown) fprintf(stderr, "\r\033[K");
     if (display->bytes && (seconds >= 1 || getenv("STRATA_VERBOSE")))
         fprintf(stderr, "loaded %.3g GB in %.2f s, %.3g GB/s\n", gigabytes, seconds,
@@ -155,7 +147,7 @@ static void end_loading(const LoadDisplay *display)
 
 static bool load_model(Loaded *loaded, const char *path, Dtype weights, Error *err)
 {
-    LoadDisplay display = {.begun = now()};
+    LoadDisplay display = {.begun = clock_seconds()};
     const LoadOptions options = {weights, show_loading, &display};
     bool ok = llama_load_with(&loaded->model, loaded->gpu, path, &options, err);
     if (!ok && display.shown) fprintf(stderr, "\n");

@@ -1,6 +1,6 @@
 // Prompts in, answers out: see cli_batch.h.
-#define _POSIX_C_SOURCE 200809L
 #include "cli_batch.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "cli_report.h"
@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BATCH_LIMIT = 1 << 30 };
@@ -37,13 +36,6 @@ typedef struct {
     size_t done, tokens;
     double began;
 } BatchRun;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 // ---- records -----------------------------------------------------------------------------------
 
@@ -244,7 +236,7 @@ static void show_progress(void *user, size_t index)
     run->done++;
     run->tokens += run->results[index].count;
     if (!isatty(STDERR_FILENO)) return;
-    double seconds = now() - run->began, left = seconds / (double)run->done;
+    double seconds = clock_seconds() - run->began, left = seconds / (double)run->done;
     fprintf(stderr, "\r%zu of %zu prompts, %.1f tokens/s, %.0f s left \033[K", run->done,
             run->count, (double)run->tokens / seconds, left * (double)(run->count - run->done));
     if (run->done == run->count) fprintf(stderr, "\r\033[K");
@@ -281,14 +273,14 @@ static Engine *open_engine(const BatchRun *run, Error *err)
 static bool generate_all(BatchRun *run, Error *err)
 {
     Engine *engine = open_engine(run, err);
-    run->began = now();
+    run->began = clock_seconds();
     Error inner;
     bool ok = engine && (batch_generate(run->results, engine, run->items, run->count,
                                         run->options->places, show_progress, run, &inner) ||
                          error_set(err, "%s: %.300s", run->options->in, inner.text));
     engine_close(engine);
     if (!ok) return false;
-    double seconds = now() - run->began;
+    double seconds = clock_seconds() - run->began;
     fprintf(stderr, "%zu prompts, %zu tokens in %.1f s: %.1f tokens/s\n", run->count, run->tokens,
             seconds, (double)run->tokens / seconds);
     return true;

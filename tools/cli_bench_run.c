@@ -1,6 +1,6 @@
 // Measuring: see cli_bench.h.
-#define _POSIX_C_SOURCE 200809L
 #include "cli_bench.h"
+#include "base/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,13 +9,6 @@
 
 enum { WARM_PROMPTS = 4 }; // of a data file, that meet the numbers of rows that there are
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 // ---- one run -----------------------------------------------------------------------------------
 
 static bool run_prompt(Bench *b, const BenchRow *row, uint32_t depth, BenchTiming *timing,
@@ -23,9 +16,9 @@ static bool run_prompt(Bench *b, const BenchRow *row, uint32_t depth, BenchTimin
 {
     uint32_t count = row->prompt_tokens;
     session_reset(b->session);
-    double began = now();
+    double began = clock_seconds();
     if (!session_feed(b->session, b->text.ids, count, depth, 1, b->logits, err)) return false;
-    double seconds = now() - began;
+    double seconds = clock_seconds() - began;
     *timing = (BenchTiming){seconds, count, seconds, count};
     return true;
 }
@@ -47,13 +40,13 @@ static bool run_text(Bench *b, const DepthPolicy *policy, const BenchPrompt *pro
     uint32_t fed = prompt->count - 1;
     if (b->options->data) options.eos = bench_eos(&b->loaded->model.config, &options.eos_count);
     session_reset(b->session);
-    double began = now();
+    double began = clock_seconds();
     if (!session_feed(b->session, prompt->tokens, fed, policy->depth, 0, NULL, err)) return false;
-    double fed_at = now();
+    double fed_at = clock_seconds();
     if (!generate(out, session_engine(b->session), session_sequence(b->session),
                   prompt->tokens + fed, 1, &options, err))
         return false;
-    double ended = now();
+    double ended = clock_seconds();
     *timing = (BenchTiming){ended - fed_at, (double)heard(out), ended - began, (double)heard(out)};
     return true;
 }

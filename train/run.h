@@ -33,6 +33,5 @@ bool run_step(Run *run, Draw *draws, StepReport *report, Error *err);
 // After a failure of the device: writes a checkpoint of the last whole step where what the device
 // holds still counts, and adds to the message what --resume goes on from.
 void run_rescue(Run *run, Error *err);
-double run_now(void); // seconds, of a clock that only goes forward
 
 #endif

@@ -1,18 +1,10 @@
 // One step of a training run: batches, losses, update, and whether it counts. See run.h.
-#define _POSIX_C_SOURCE 200809L
 #include "train/run.h"
+#include "base/clock.h"
 #include "train/step_cost.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <time.h>
-
-double run_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void fill_batch(Run *run, const Draw *draws)
 {
@@ -122,7 +114,7 @@ static bool count_step(Run *run, StepReport *report, double limit, Error *err)
 bool run_step(Run *run, Draw *draws, StepReport *report, Error *err)
 {
     const TrainConfig *c = run->config;
-    double began = run_now(), limit = c->spike_factor * run->state.usual_norm;
+    double began = clock_seconds(), limit = c->spike_factor * run->state.usual_norm;
     uint64_t number = ++run->state.step;
     *report = (StepReport){.step = number,
                            .steps = c->steps,
@@ -144,7 +136,7 @@ bool run_step(Run *run, Draw *draws, StepReport *report, Error *err)
     values.limit = isfinite(report->loss) ? limit : -1;
     run->keeps = false;
     bool ok = step_update(run->step, &values, &report->norm, err);
-    report->seconds = run_now() - began;
+    report->seconds = clock_seconds() - began;
     report->memory_bytes = gpu_memory_peak(run->gpu);
     return ok && count_step(run, report, limit, err);
 }

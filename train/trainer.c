@@ -1,6 +1,7 @@
 // The training run: see trainer.h.
 #define _POSIX_C_SOURCE 200809L
 #include "train/run.h"
+#include "base/clock.h"
 #include "base/file.h"
 
 #include <inttypes.h>
@@ -266,7 +267,7 @@ static bool train_once(Run *run, Draw *draws, double began, uint64_t first, Erro
     bool ok = run_step(run, draws, &report, err);
     uint64_t step = run->state.step;
     if (ok) mark_whole(run);
-    report.elapsed = run_now() - began;
+    report.elapsed = clock_seconds() - began;
     report.done_here = step - first;
     if ((ok || report.skipped) && run->events->stepped)
         run->events->stepped(run->events->user, &report);
@@ -289,7 +290,7 @@ static bool run_steps(Run *run, const volatile sig_atomic_t *stop, Error *err)
     size_t records = (size_t)c->batch_size * c->grad_accum;
     Draw *draws = malloc(records * sizeof *draws);
     bool ok = draws || error_set(err, "out of memory");
-    double began = run_now();
+    double began = clock_seconds();
     uint64_t first = run->state.step;
     mark_whole(run);
     while (ok && run->state.step < c->steps && !(stop && *stop))

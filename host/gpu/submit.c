@@ -1,22 +1,14 @@
 // Submissions: how many parts of tapes go into one, and several of them in flight. See
 // submit_internal.h. Drivers reset a device on which one submission takes too long (Windows after 2
 // seconds, amdgpu after 10), and how long one takes is only known from those that ran before.
-#define _POSIX_C_SOURCE 200809L
 #include "gpu/internal.h"
+#include "base/clock.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define DEFAULT_MS 500.0 // a quarter of the shortest watchdog: a step may hold more rows than usual
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 // ---- groups and what they took -----------------------------------------------------------------
 
@@ -91,7 +83,7 @@ static VkResult send(Gpu *gpu, Submission *own, Part *const *parts, size_t count
     };
     own->parts = parts;
     own->count = count;
-    own->began = now();
+    own->began = clock_seconds();
     return vkQueueSubmit(gpu->queue, 1, &info, own->fence);
 }
 
@@ -102,7 +94,7 @@ static VkResult receive(Gpu *gpu, Submission *own, double *idle)
     VkResult result = vkWaitForFences(gpu->device, 1, &own->fence, VK_TRUE, UINT64_MAX);
     if (result == VK_SUCCESS) result = vkResetFences(gpu->device, 1, &own->fence);
     if (result != VK_SUCCESS) return result;
-    double end = now();
+    double end = clock_seconds();
     submit_learn(own->parts, own->count, end - (own->began > *idle ? own->began : *idle));
     *idle = end;
     return VK_SUCCESS;
@@ -123,7 +115,7 @@ VkResult submit_run(Gpu *gpu, Part *const *parts, size_t count)
 {
     Submissions *s = &gpu->submissions;
     size_t at = 0, sent = 0, received = 0;
-    double idle = now();
+    double idle = clock_seconds();
     VkResult result = gpu->lost ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
     while (result == VK_SUCCESS && (at < count || received < sent)) {
         if (at == count || sent - received == SUBMITS_IN_FLIGHT) {

@@ -1,11 +1,10 @@
 // Prompt, exits, drafts and their check, one text: see decoder.h.
-#define _POSIX_C_SOURCE 200809L
 #include "infer/decoder.h"
+#include "base/clock.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 const char *const END_NAMES[] = {"", "eos", "length", "stop"};
 
@@ -26,13 +25,6 @@ struct Decoder {
     double began, first, asked_at;
     Generation out;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool drafts(const Decoder *d)
 {
@@ -130,7 +122,7 @@ Decoder *decoder_open(Engine *engine, Sequence *sequence, const uint32_t *prompt
                    .sequence = sequence,
                    .options = *options,
                    .vocab = engine_model(engine)->config.vocab_size,
-                   .began = now()};
+                   .began = clock_seconds()};
     if (d->options.max_tokens > sequence->context) d->options.max_tokens = sequence->context;
     if (begin(d, prompt, count, err)) return d;
     decoder_close(d);
@@ -168,7 +160,7 @@ uint32_t decoder_depth(const Decoder *d)
 Advance decoder_want(Decoder *d, uint32_t depth)
 {
     uint32_t rows = d->checking ? d->made + 1 : 1;
-    if (d->asked_at <= 0) d->asked_at = now();
+    if (d->asked_at <= 0) d->asked_at = clock_seconds();
     return (Advance){d->sequence, d->sequence->count, depth == decoder_depth(d) ? rows : 0,
                      d->logits};
 }
@@ -178,7 +170,7 @@ Advance decoder_want(Decoder *d, uint32_t depth)
 static void finish(Decoder *d, GenerationEnd end)
 {
     d->out.end = end;
-    d->out.seconds = d->first > 0 ? now() - d->first : 0;
+    d->out.seconds = d->first > 0 ? clock_seconds() - d->first : 0;
     d->out.report.blocks_run = d->sequence->blocks_run;
 }
 
@@ -266,7 +258,7 @@ static bool take_draft(Decoder *d, Error *err)
     Sequence *s = d->sequence;
     uint32_t token;
     if (d->drafting.clock && d->asked) // the first brings the last check's token along
-        drafting_timed_draft(&d->drafting, d->plan, now() - d->asked_at);
+        drafting_timed_draft(&d->drafting, d->plan, clock_seconds() - d->asked_at);
     d->asked++;
     d->checking = true;
     if (s->count == s->context || !propose(d, &token)) return true;
@@ -319,7 +311,7 @@ static bool take_check(Decoder *d, Error *err)
     uint32_t base = s->count - d->made, depth = d->options.policy.depth;
     if (d->drafting.clock && d->first > 0)
         drafting_timed_check(&d->drafting, d->plan, d->made + 1, d->made && d->made == d->asked,
-                             now() - d->asked_at);
+                             clock_seconds() - d->asked_at);
     for (uint32_t i = 0; i < d->made; i++) {
         uint32_t token = s->tokens[base + i];
         if (!accept(d, i, base + i, &token)) {
@@ -343,7 +335,7 @@ static void note_first(Decoder *d)
 {
     d->out.first = d->out.count + (d->out.end == END_EOS);
     if (!d->out.first) return;
-    d->first = now();
+    d->first = clock_seconds();
     d->out.prompt_seconds = d->first - d->began;
 }
 

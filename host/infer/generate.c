@@ -1,18 +1,10 @@
 // Running decoders: see generate.h.
-#define _POSIX_C_SOURCE 200809L
 #include "infer/generate.h"
+#include "base/clock.h"
 #include "infer/round.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 bool generate(Generation *out, Engine *engine, Sequence *sequence, const uint32_t *prompt,
               uint32_t count, const GenerateOptions *options, Error *err)
@@ -56,14 +48,14 @@ bool generate_full_depth_ms(double *ms, Engine *engine, Sequence *sequence, uint
         const Advance rest = {sequence, sequence->count, 0, NULL};
         ok = engine_advance(engine, &rest, 1, c->blocks, err);
     }
-    double began = now();
+    double began = clock_seconds();
     for (uint32_t i = 0; ok && i < again; i++) {
-        if (i == 1) began = now(); // the first one may record tapes
+        if (i == 1) began = clock_seconds(); // the first one may record tapes
         ok = sequence_append(sequence, tokens + i, 1, err);
         const Advance next = {sequence, sequence->count, 1, logits};
         ok = ok && engine_advance(engine, &next, 1, c->blocks, err);
     }
-    if (again > 1) *ms = 1e3 * (now() - began) / (again - 1);
+    if (again > 1) *ms = 1e3 * (clock_seconds() - began) / (again - 1);
     free(logits);
     free(tokens);
     return ok;

@@ -1,12 +1,11 @@
 // Looking at every exit, and timing: see observations.h.
-#define _POSIX_C_SOURCE 200809L
 #include "infer/observations.h"
+#include "base/clock.h"
 #include "text/sampler.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { PIECE = 64, REPEATS = 15 };
 
@@ -121,13 +120,6 @@ bool observations_add(Observations *o, Engine *engine, Sequence *sequence, const
 
 // ---- costs -------------------------------------------------------------------------------------
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -163,9 +155,9 @@ static bool time_once(double *seconds, const Stopwatch *w, const Timed *t, Error
     uint32_t before = w->sequence->count, tokens[DRAFT_WINDOW + 1] = {0};
     bool ok = sequence_append(w->sequence, tokens, t->rows, err) &&
               (!t->from || advance(w, 0, t->from, err));
-    double began = now();
+    double began = clock_seconds();
     for (uint32_t i = 0; ok && i < t->count; i++) ok = advance(w, t->rows, t->depths[i], err);
-    *seconds = now() - began;
+    *seconds = clock_seconds() - began;
     sequence_truncate(w->sequence, before);
     return ok;
 }

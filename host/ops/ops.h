@@ -23,10 +23,11 @@ void op_embed(Tape *tape, Tensor y, Tensor tokens, Tensor table, Rows rows);
 // token and where its rows begin in order (rows) u32; the last entry closes the list.
 void op_embed_back(Tape *tape, Tensor dtable, Tensor dy, Tensor uses, Tensor order, Rows distinct);
 
-// y = x / sqrt(mean(x^2) + epsilon) * gain. x, y (rows, D), gain (1, D); or (rows, n * D), each part
-// of D values by itself.
+// y = x / sqrt(mean(x^2) + epsilon) * gain. x, y (rows, D), gain (1, D); or (rows, n * D), each
+// part of D values by itself.
 void op_rmsnorm(Tape *tape, Tensor y, Tensor x, Tensor gain, float epsilon, Rows rows);
-// Needs x and gain of forward. inverse (rows, n) is scratch; dx is not dy. dgain may be empty (a NULL span).
+// Needs x and gain of forward. inverse (rows, n) is scratch; dx is not dy. dgain may be empty (a
+// NULL span).
 void op_rmsnorm_back(Tape *tape, Tensor dx, Tensor dgain, Tensor inverse, Tensor dy, Tensor x,
                      Tensor gain, float epsilon, bool accumulate, Rows rows);
 
