@@ -135,7 +135,7 @@ static void run_batch(const char *in, const char *out, const char *const *option
     CliCall call = {.args = {"generate", model.text, "--batch", in, "--out", out}};
     for (int i = 0; i < 8 && options[i]; i++) call.args[6 + i] = options[i];
     CliRun run = cli_run(&call);
-    if (run.status || *run.out || !strstr(run.err, " prompts, ") || !strstr(run.err, " tokens/s\n"))
+    if (run.status || *run.out || !strstr(run.err, " prompts, ") || !strstr(run.err, " tokens/s, "))
         fail_msg("status %d:\n%s%s", run.status, run.out, run.err);
     cli_free(&run);
 }

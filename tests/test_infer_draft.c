@@ -52,6 +52,12 @@ typedef struct {
     uint64_t drafted, accepted;
 } Drafts;
 
+// With the one that ended the text.
+static uint64_t tokens_known(const Generation *g)
+{
+    return g->count + (g->end == END_EOS);
+}
+
 static void check_drafts(Bench *b, const uint32_t *prompt, uint32_t count,
                          const GenerateOptions *plain, const DepthPolicy *policy, Drafts *sum)
 {
@@ -65,11 +71,15 @@ static void check_drafts(Bench *b, const uint32_t *prompt, uint32_t count,
     assert_int_equal(b->sequence.count, left);
     for (uint32_t p = 0; p < left; p++) assert_int_equal(b->sequence.depths[p] <= policy->depth, 1);
     assert_true(got.report.accepted <= got.report.drafted);
+    // No block ran twice for a token that was accepted: what ran beyond the text are refused
+    // drafts.
+    uint64_t rows = tokens_known(&got) + got.report.drafted - got.report.accepted;
+    assert_true(got.report.blocks_run <= rows * policy->depth);
     sum->drafted += got.report.drafted;
     sum->accepted += got.report.accepted;
     uint64_t tokens = 0;
     for (uint32_t d = 0; d <= b->model.config.blocks; d++) tokens += got.report.tokens_at[d];
-    assert_int_equal(tokens, got.count + (got.end == END_EOS));
+    assert_int_equal(tokens, tokens_known(&got));
     generation_free(&want);
     generation_free(&got);
 }

@@ -34,6 +34,7 @@ typedef struct {
     BatchItem *items;    // (count)
     Generation *results; // (count)
     size_t done, tokens;
+    uint64_t blocks; // that ran for generated tokens
     double began;
 } BatchRun;
 
@@ -235,6 +236,7 @@ static void show_progress(void *user, size_t index)
     BatchRun *run = user;
     run->done++;
     run->tokens += run->results[index].count;
+    run->blocks += run->results[index].report.blocks_run;
     if (!isatty(STDERR_FILENO)) return;
     double seconds = clock_seconds() - run->began, left = seconds / (double)run->done;
     fprintf(stderr, "\r%zu of %zu prompts, %.1f tokens/s, %.0f s left \033[K", run->done,
@@ -281,8 +283,11 @@ static bool generate_all(BatchRun *run, Error *err)
     engine_close(engine);
     if (!ok) return false;
     double seconds = clock_seconds() - run->began;
-    fprintf(stderr, "%zu prompts, %zu tokens in %.1f s: %.1f tokens/s\n", run->count, run->tokens,
-            seconds, (double)run->tokens / seconds);
+    fprintf(stderr,
+            "%zu prompts, %zu tokens in %.1f s: %.1f tokens/s, %.2f of %u blocks per token\n",
+            run->count, run->tokens, seconds, (double)run->tokens / seconds,
+            run->tokens ? (double)run->blocks / (double)run->tokens : 0.0,
+            run->loaded->model.config.blocks);
     return true;
 }
 

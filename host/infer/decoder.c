@@ -117,7 +117,7 @@ Decoder *decoder_open(Engine *engine, Sequence *sequence, const uint32_t *prompt
         error_set(err, "out of memory");
         return NULL;
     }
-    assert(count + sequence->count > 0);
+    assert(count > 0);
     *d = (Decoder){.engine = engine,
                    .sequence = sequence,
                    .options = *options,

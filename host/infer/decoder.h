@@ -54,9 +54,8 @@ double generation_blocks_per_token(const Generation *generation);
 
 typedef struct Decoder Decoder;
 
-// Goes on from what sequence holds: prompt (count) is appended; together at least one token.
-// The sequence must outlive the decoder. Fails where the prompt is longer than the context or a
-// token is unknown.
+// Goes on from what sequence holds: prompt (count, 1 and more) is appended. The sequence must
+// outlive the decoder. Fails where the prompt is longer than the context or a token is unknown.
 Decoder *decoder_open(Engine *engine, Sequence *sequence, const uint32_t *prompt, uint32_t count,
                       const GenerateOptions *options, Error *err);
 void decoder_close(Decoder *decoder);
