@@ -92,6 +92,7 @@ static void check_prompt(Bench *b, const uint32_t *prompt, uint32_t count, uint3
     plain.max_tokens = most;
     plain.eos = eos;
     plain.eos_count = eos != NULL;
+    plain.sampler.repetition_penalty = count % 2 ? 1.2 : 1; // drafts count as history, too
     for (uint32_t draft = 0; draft < depth; draft++) {
         DepthPolicy policy = draft_policy(depth, draft);
         for (uint32_t i = 0; i < 3; i++) {
