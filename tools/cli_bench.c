@@ -271,7 +271,7 @@ bool bench_open(Bench *b, const BenchOptions *options, Loaded *loaded, Error *er
 {
     *b = (Bench){
         .options = options, .loaded = loaded, .decode = decode_defaults(), .began = time(NULL)};
-    if (!decode_load_stored(&b->decode, options->folder, &loaded->model.config, err)) return false;
+    b->decode.folder = options->folder;
     if (options->shared_head) llama_share_exits(&loaded->model);
     if (!make_prompts(b, err) || !add_rows(b, err)) return false;
     if (!b->row_count) return error_set(err, "--prompt-tokens 0 and --gen-tokens 0: nothing to do");

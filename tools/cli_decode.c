@@ -146,17 +146,19 @@ bool decode_has_policy(const DecodeOptions *o)
     return o->depth || o->exit || o->exits || o->draft;
 }
 
-bool decode_load_stored(DecodeOptions *o, const char *folder, const LlamaConfig *config, Error *err)
+// The policy that `strata calibrate` stored with the model; *kind POLICY_FULL asks for the default,
+// and stays that where it is full depth or nothing is stored.
+static bool stored_policy(DepthPolicy *policy, PolicyKind *kind, const DecodeOptions *o,
+                          const LlamaConfig *config, Error *err)
 {
-    return policy_file_load(&o->stored, &o->has_stored, folder, config, err);
-}
-
-static bool stored_policy(DepthPolicy *policy, const DecodeOptions *o, PolicyKind kind, Error *err)
-{
-    bool there = kind == POLICY_EXITS ? o->stored.has_exits : o->stored.has_draft;
-    if (!there)
+    StoredPolicies stored = {0};
+    bool found, asked = *kind != POLICY_FULL;
+    if (o->folder && !policy_file_load(&stored, &found, o->folder, config, err)) return false;
+    if (!asked) *kind = stored.kind;
+    if (*kind == POLICY_FULL) return true;
+    if (!(*kind == POLICY_EXITS ? stored.has_exits : stored.has_draft))
         return error_set(err, "no calibrated policy is stored with the model: `strata calibrate`");
-    *policy = kind == POLICY_EXITS ? o->stored.exits : o->stored.draft;
+    *policy = *kind == POLICY_EXITS ? stored.exits : stored.draft;
     return true;
 }
 
@@ -164,10 +166,13 @@ bool decode_policy(DepthPolicy *policy, const DecodeOptions *o, const LlamaConfi
                    Error *err)
 {
     uint64_t depth = config->blocks;
-    if (!decode_has_policy(o) && o->has_stored && o->stored.kind != POLICY_FULL)
-        return stored_policy(policy, o, o->stored.kind, err);
-    if (is_calibrated(o->exits)) return stored_policy(policy, o, POLICY_EXITS, err);
-    if (is_calibrated(o->draft)) return stored_policy(policy, o, POLICY_DRAFT, err);
+    PolicyKind kind = is_calibrated(o->exits)   ? POLICY_EXITS
+                      : is_calibrated(o->draft) ? POLICY_DRAFT
+                                                : POLICY_FULL;
+    if (kind != POLICY_FULL || !decode_has_policy(o)) {
+        if (!stored_policy(policy, &kind, o, config, err)) return false;
+        if (kind != POLICY_FULL) return true;
+    }
     if (o->depth && !cli_number(o->depth, 1, config->blocks, &depth))
         return error_set(err, "--depth %.40s: the model has depths 1 to %u, or 'all'", o->depth,
                          config->blocks);

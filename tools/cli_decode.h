@@ -17,8 +17,8 @@ typedef struct {
     uint64_t max_tokens;
     const char *stops[STOP_MOST]; // (stop_count)
     size_t stop_count;
-    StoredPolicies stored; // decode_load_stored
-    bool has_stored;
+    const char
+        *folder; // the model's, where calibrated policies are looked for; NULL: there are none
 } DecodeOptions;
 
 DecodeOptions decode_defaults(void);
@@ -76,9 +76,6 @@ bool decode_replace(DecodeOptions *options, int option, const char *value, Error
 // Sampling values that do not belong together, two policies at once, or a depth beside a calibrated
 // one, which is of all blocks.
 bool decode_check(const DecodeOptions *options, Error *err);
-// Reads the policies that `strata calibrate` left in the model's folder, where there are some.
-bool decode_load_stored(DecodeOptions *options, const char *folder, const LlamaConfig *config,
-                        Error *err);
 // The depth policy for that model: what the options ask for ("calibrated" as --exits or --draft:
 // what is stored), else the stored default, else full depth.
 bool decode_policy(DepthPolicy *policy, const DecodeOptions *options, const LlamaConfig *config,

@@ -88,7 +88,7 @@ static int parse(Options *o, int argc, char **argv)
     }
     if (argc - optind != 1) return cli_usage(USAGE, "chat takes one MODEL");
     if (!decode_check(&o->decode, &err)) return cli_usage(USAGE, "%s", err.text);
-    o->folder = argv[optind];
+    o->folder = o->decode.folder = argv[optind];
     return -1;
 }
 
@@ -309,8 +309,7 @@ static bool open_chat(Chat *c, Error *err)
     uint32_t context = config->context;
     if (o->context && o->context < context) context = (uint32_t)o->context;
     if (!choose_style(&style, o, config, err) ||
-        !chat_template_open(&c->chat, &style, c->loaded->tokenizer, err) ||
-        !decode_load_stored(&o->decode, o->folder, config, err))
+        !chat_template_open(&c->chat, &style, c->loaded->tokenizer, err))
         return false;
     list_ends(c);
     c->engine = engine_open(&c->loaded->model, context, 0, err);

@@ -141,7 +141,7 @@ static int parse(Options *o, int argc, char **argv)
     if (o->all_depths && (decode_has_policy(&o->decode) || o->batch.in))
         return cli_usage(USAGE, "--depth all stands alone");
     o->batch.alpaca = o->alpaca;
-    o->folder = argv[optind];
+    o->folder = o->decode.folder = argv[optind];
     return -1;
 }
 
@@ -233,7 +233,7 @@ static bool run_prompt(const Options *o, Loaded *loaded, const char *text, Error
 {
     Run run = {.options = o, .loaded = loaded};
     DepthPolicy policy;
-    bool ok = decode_policy(&policy, &o->decode, &loaded->model.config, err) &&
+    bool ok = (o->all_depths || decode_policy(&policy, &o->decode, &loaded->model.config, err)) &&
               prompt_tokens(&run.prompt, loaded->tokenizer, text, err) &&
               (run.session = session_open(&loaded->model, context_for(&run), err)) != NULL;
     if (ok) ok = o->all_depths ? generate_depths(&run, err) : generate_one(&run, &policy, err);
@@ -255,11 +255,9 @@ int cmd_generate(int argc, char **argv)
     bool ok =
         (batch || text) && cli_load(&loaded, options.folder, options.device, options.weights, &err);
     if (ok) {
-        ok = decode_load_stored(&options.decode, options.folder, &loaded.model.config, &err);
         if (options.shared_head) llama_share_exits(&loaded.model);
-        if (ok)
-            ok = batch ? batch_run(&options.batch, &options.decode, &loaded, &err)
-                       : run_prompt(&options, &loaded, text, &err);
+        ok = batch ? batch_run(&options.batch, &options.decode, &loaded, &err)
+                   : run_prompt(&options, &loaded, text, &err);
         cli_unload(&loaded);
     }
     free(text);
