@@ -47,6 +47,7 @@ typedef struct {
     uint32_t prompt_tokens; // 0: those of the data file
     uint32_t gen_tokens;    // 0: none, or those of the data file
     DepthPolicy policy;
+    Drafting learned; // draft auto: from the run that warms up on
     char label[BENCH_LABEL];
     double speeds[BENCH_REPEATS]; // (repeats) tokens per second
     // (2 repeats) over full depth just before, and just behind; wholes: the same of prompt and

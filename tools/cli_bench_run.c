@@ -32,11 +32,14 @@ static size_t heard(const Generation *g)
 // The prompt but for its last token has passed all blocks that the policy may use before
 // generation is timed, so that every token costs a pass, the first one too. (Timed from the first
 // token on, drafts that were accepted with it would cost nothing.)
-static bool run_text(Bench *b, const DepthPolicy *policy, const BenchPrompt *prompt,
-                     BenchTiming *timing, Generation *out, Error *err)
+static bool run_text(Bench *b, const DepthPolicy *policy, Drafting *learned,
+                     const BenchPrompt *prompt, BenchTiming *timing, Generation *out, Error *err)
 {
-    GenerateOptions options = {
-        .policy = *policy, .sampler = sampler_greedy(), .max_tokens = prompt->most, .clock = true};
+    GenerateOptions options = {.policy = *policy,
+                               .sampler = sampler_greedy(),
+                               .max_tokens = prompt->most,
+                               .clock = true,
+                               .learned = learned};
     uint32_t fed = prompt->count - 1;
     if (b->options->data) options.eos = bench_eos(&b->loaded->model.config, &options.eos_count);
     session_reset(b->session);
@@ -123,7 +126,8 @@ static bool run_once(Bench *b, const BenchRow *row, BenchPrompt *prompt, BenchRo
     const DepthPolicy *policy = counted ? &row->policy : &full;
     Generation out;
     if (!prompt) return run_prompt(b, row, policy->depth, timing, err);
-    if (!run_text(b, policy, prompt, timing, &out, err)) return false;
+    Drafting *learned = counted ? &counted->learned : NULL;
+    if (!run_text(b, policy, learned, prompt, timing, &out, err)) return false;
     bool ok = counted || keep_reference(prompt, &out, err);
     if (counted) count_text(b, counted, prompt, &out);
     generation_free(&out);

@@ -103,6 +103,7 @@ typedef struct {
     TokenList pending; // of the conversation, not fed yet: the end of the last answer
     uint32_t ends[MOST_ENDS];
     uint32_t end_count;
+    Drafting learned;                            // draft auto, of the depth that is set
     bool begun;                                  // a turn has been fed
     char *texts[OPTION_STOP - OPTION_DEPTH + 1]; // of commands, which the options point to
 } Chat;
@@ -133,6 +134,7 @@ static bool answer(Chat *c, const DepthPolicy *policy, const TokenList *turn, Er
                                      .eos = c->ends,
                                      .eos_count = c->end_count,
                                      .clock = true,
+                                     .learned = &c->learned,
                                      .token = hear,
                                      .user = &listener};
     uint32_t before = c->sequence.count;
@@ -214,6 +216,7 @@ static bool set_option(Chat *c, const char *name, const char *value, Error *err)
     free(*kept);
     *kept = copy;
     c->options->decode = changed;
+    c->learned = (Drafting){0};
     show_policy(c);
     return true;
 }

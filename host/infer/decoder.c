@@ -90,6 +90,13 @@ static void next_round(Decoder *d)
     d->checking = d->plan.depth == 0;
 }
 
+// What goes from text to text. Sampled texts follow from their seed alone.
+static Drafting *learned(const Decoder *d)
+{
+    const GenerateOptions *o = &d->options;
+    return o->clock && o->policy.draft_auto && !sampled(d) ? o->learned : NULL;
+}
+
 static bool begin(Decoder *d, const uint32_t *prompt, uint32_t count, Error *err)
 {
     const LlamaConfig *config = &engine_model(d->engine)->config;
@@ -103,7 +110,10 @@ static bool begin(Decoder *d, const uint32_t *prompt, uint32_t count, Error *err
         return false;
     s->counted_from = s->count;
     s->blocks_run = 0;
-    drafting_begin(&d->drafting, &d->options.policy, config, d->options.clock && !sampled(d));
+    if (learned(d) && learned(d)->count)
+        d->drafting = *learned(d);
+    else
+        drafting_begin(&d->drafting, &d->options.policy, config, d->options.clock && !sampled(d));
     next_round(d);
     if (!d->options.max_tokens) d->out.end = END_LENGTH;
     return true;
@@ -172,6 +182,7 @@ static void finish(Decoder *d, GenerationEnd end)
     d->out.end = end;
     d->out.seconds = d->first > 0 ? clock_seconds() - d->first : 0;
     d->out.report.blocks_run = d->sequence->blocks_run;
+    if (learned(d)) *learned(d) = d->drafting;
 }
 
 // A token of the text, known to be next. False: the text has ended with it.

@@ -23,6 +23,9 @@ typedef struct {
     const uint32_t *eos; // (eos_count) ids that end the text
     uint32_t eos_count;
     bool clock; // draft_auto may measure: not with sampling or beside other texts
+    // With clock and draft_auto: what earlier texts taught of drafts, which this one adds to; zero
+    // for the first one of a model and depth. NULL: each text begins anew.
+    Drafting *learned;
     // Hears each token as it comes (may be NULL); false ends the text behind it.
     bool (*token)(void *user, uint32_t id);
     void *user;
