@@ -55,7 +55,7 @@ static double known_after(const Generation *g, size_t first)
 double generation_ms_per_token(const Generation *g)
 {
     double tokens = known_after(g, g->first);
-    return 1e3 * (tokens > 0 ? g->seconds / tokens : g->prompt_seconds);
+    return tokens > 0 ? 1e3 * g->seconds / tokens : 1e3 * g->prompt_seconds;
 }
 
 double generation_blocks_per_token(const Generation *g)
