@@ -22,11 +22,7 @@ static int make_all(void **state)
 {
     (void)state;
     folder = test_folder_make();
-    LlamaConfig config = small_config();
-    config.exit_count = 2;
-    config.exits[0] = 2, config.exits[1] = 4;
-    model = test_path(folder.text, "model");
-    model_write(model.text, &config, 71);
+    model = small_exits_model(&folder, "model", 71);
     return 0;
 }
 

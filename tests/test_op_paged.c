@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "base/random.h"
 #include "ops/ops.h"
+#include "support/device.h"
 #include "support/guards.h"
 
 #include "../shaders/args.h"
@@ -17,24 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static Gpu *gpu;
-
-static int open_gpu(void **state)
-{
-    (void)state;
-    Error err;
-    gpu = gpu_open(NULL, &err);
-    if (!gpu) print_error("%s\n", err.text);
-    return gpu ? 0 : -1;
-}
-
-static int close_gpu(void **state)
-{
-    (void)state;
-    gpu_close(gpu);
-    return 0;
-}
 
 // ---- problems ----------------------------------------------------------------------------------
 
@@ -173,7 +156,7 @@ static void run(Run *run, const Problem *p, uint32_t first, uint32_t count, uint
     const Heads h = p->heads;
     uint32_t width = h.heads * h.size, slots = PAGES * PAGE_POSITIONS;
     Error err;
-    *run = (Run){.guards = {.gpu = gpu}, .counts = counts_open(gpu, &err)};
+    *run = (Run){.guards = {.gpu = device}, .counts = counts_open(device, &err)};
     assert_non_null(run->counts);
     Guard *q = guards_add(&run->guards, most, width);
     Guard *k = guards_add(&run->guards, slots, h.kv_heads * h.size);
@@ -185,7 +168,7 @@ static void run(Run *run, const Problem *p, uint32_t first, uint32_t count, uint
     put_keys(k, v, p, first, count);
     put_tables(table, pages, p, first, count);
     guard_open(run->y, 0, count);
-    run->tape = tape_begin(gpu, "paged", &err);
+    run->tape = tape_begin(device, "paged", &err);
     assert_non_null(run->tape);
     op_attention_paged(run->tape, run->y->view, q->view, k->view, v->view, table->view, pages->view,
                        h, (Rows){run->counts, 0, 0, most});
@@ -363,12 +346,6 @@ static void rows_stand_alone(void **state)
     }
 }
 
-static void no_validation_messages(void **state)
-{
-    (void)state;
-    assert_int_equal(gpu_validation_messages(), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,5 +353,5 @@ int main(void)
         cmocka_unit_test(with_large_scores), cmocka_unit_test(pages_may_lie_anywhere),
         cmocka_unit_test(rows_stand_alone),  cmocka_unit_test(no_validation_messages),
     };
-    return cmocka_run_group_tests_name("attention over pages", tests, open_gpu, close_gpu);
+    return cmocka_run_group_tests_name("attention over pages", tests, device_open, device_close);
 }

@@ -70,7 +70,7 @@ static void describe(BenchRow *row, bool every_exit)
     if (p->exit_count && p->confidence != CONFIDENCE_PROBABILITY)
         used += (size_t)snprintf(row->label + used, room - used, " by %s",
                                  CONFIDENCE_NAMES[p->confidence]);
-    if (!p->draft && !p->draft_auto) return;
+    if (!policy_drafts(p)) return;
     if (p->window)
         used += (size_t)snprintf(row->label + used, room - used, " window %u", p->window);
     if (p->draft_stop != DRAFT_STOP_DEFAULT)
@@ -153,7 +153,7 @@ static void predict(Bench *b, BenchRow *row)
 {
     Llama *model = &b->loaded->model;
     const DepthPolicy *p = &row->policy;
-    if (p->exit_count || p->draft || p->draft_auto) return;
+    if (!policy_is_fixed(p)) return;
     uint32_t tokens = row->prompt ? row->prompt_tokens : 1, passes = cost_prompt_passes(tokens);
     uint64_t bytes = cost_read_bytes(model, p->depth, tokens, passes, 1);
     uint64_t full = cost_read_bytes(model, model->config.blocks, tokens, passes, 1);

@@ -157,7 +157,7 @@ static void add_generation(cJSON *object, const Bench *b, const BenchRow *row)
         snprintf(key, sizeof key, "%u", d);
         if (row->tokens_at[d]) cJSON_AddNumberToObject(depths, key, (double)row->tokens_at[d]);
     }
-    if (row->policy.draft || row->policy.draft_auto) {
+    if (policy_drafts(&row->policy)) {
         cJSON_AddNumberToObject(object, "drafted", (double)row->drafted);
         cJSON_AddNumberToObject(object, "accepted", (double)row->accepted);
         cJSON_AddNumberToObject(object, "acceptance", share_of(row->accepted, row->drafted));

@@ -30,12 +30,8 @@ static bool whole(uint64_t *out, const char *name, const char *text, uint64_t lo
 
 static bool confidence(Confidence *out, const char *text, Error *err)
 {
-    for (int i = 0; CONFIDENCE_NAMES[i]; i++)
-        if (!strcmp(text, CONFIDENCE_NAMES[i])) {
-            *out = (Confidence)i;
-            return true;
-        }
-    return error_set(err, "--confidence '%.40s': probability, margin or entropy is expected", text);
+    return confidence_named(out, text) ||
+           error_set(err, "--confidence '%.40s': probability, margin or entropy is expected", text);
 }
 
 static bool add_stop(DecodeOptions *o, const char *text, Error *err)

@@ -46,7 +46,7 @@ cJSON *report_json(const Report *r)
     cJSON_AddStringToObject(object, "stop", END_NAMES[g->end]);
     cJSON_AddItemToObject(object, "tokens_at", tokens_at_json(r));
     cJSON_AddNumberToObject(object, "blocks_per_token", generation_blocks_per_token(g));
-    if (r->policy->draft || r->policy->draft_auto) add_drafts(object, &g->report);
+    if (policy_drafts(r->policy)) add_drafts(object, &g->report);
     if (r->full_ms > 0) {
         cJSON_AddNumberToObject(object, "full_depth_ms", r->full_ms);
         cJSON_AddNumberToObject(object, "speedup", ms > 0 ? r->full_ms / ms : 0);
@@ -80,7 +80,7 @@ void report_print(const Report *r)
     if (r->full_ms > 0)
         fprintf(stderr, ", %.2fx full depth (%.2f ms)", ms > 0 ? r->full_ms / ms : 0, r->full_ms);
     fprintf(stderr, "\n");
-    if (!r->policy->exit_count && !r->policy->draft && !r->policy->draft_auto) return;
+    if (policy_is_fixed(r->policy)) return;
     print_depths(r);
     if (g->report.rounds)
         fprintf(stderr, "%llu of %llu drafted tokens accepted (%.0f %%) in %llu checks\n",

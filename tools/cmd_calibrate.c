@@ -29,16 +29,6 @@ static const char USAGE[] =
     " [--confidence probability|margin|entropy] [--records N] [--dry-run] [--json]"
     " [--device N|NAME]";
 
-static bool parse_confidence(Confidence *out, const char *text)
-{
-    for (int i = 0; CONFIDENCE_NAMES[i]; i++)
-        if (!strcmp(text, CONFIDENCE_NAMES[i])) {
-            *out = (Confidence)i;
-            return true;
-        }
-    return false;
-}
-
 static bool parse_loss(double *out, const char *text)
 {
     char *end;
@@ -66,7 +56,7 @@ static int take(Options *o, int option, char **argv)
         o->dry_run = true;
         return -1;
     case 'c':
-        if (parse_confidence(&o->confidence, optarg)) return -1;
+        if (confidence_named(&o->confidence, optarg)) return -1;
         return cli_usage(USAGE, "--confidence '%.40s': probability, margin or entropy is expected",
                          optarg);
     case 'l':

@@ -168,8 +168,7 @@ static bool report(Run *run, const Generation *out, const DepthPolicy *policy, c
                    Error *err)
 {
     const LlamaConfig *config = &run->loaded->model.config;
-    bool full = policy->depth == config->blocks && !policy->exit_count && !policy->draft &&
-                !policy->draft_auto;
+    bool full = policy->depth == config->blocks && policy_is_fixed(policy);
     Report report = {out, policy, text, run->prompt.count, config->blocks, 0};
     if (!full && !generate_full_depth_ms(&report.full_ms, session_engine(run->session),
                                          session_sequence(run->session), REPLAYED, err))

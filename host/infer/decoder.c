@@ -28,7 +28,7 @@ struct Decoder {
 
 static bool drafts(const Decoder *d)
 {
-    return d->options.policy.draft || d->options.policy.draft_auto;
+    return policy_drafts(&d->options.policy);
 }
 
 static bool sampled(const Decoder *d)

@@ -14,6 +14,26 @@ DepthPolicy policy_fixed(uint32_t depth)
     return (DepthPolicy){.depth = depth, .draft_stop = DRAFT_STOP_DEFAULT};
 }
 
+bool policy_drafts(const DepthPolicy *policy)
+{
+    return policy->draft || policy->draft_auto;
+}
+
+bool policy_is_fixed(const DepthPolicy *policy)
+{
+    return !policy_drafts(policy) && !policy->exit_count;
+}
+
+bool confidence_named(Confidence *out, const char *name)
+{
+    for (int i = 0; CONFIDENCE_NAMES[i]; i++)
+        if (!strcmp(name, CONFIDENCE_NAMES[i])) {
+            *out = (Confidence)i;
+            return true;
+        }
+    return false;
+}
+
 // A number at *text, which is moved behind it.
 static bool read_threshold(double *out, const char **text)
 {
@@ -131,7 +151,7 @@ const char *policy_describe(const DepthPolicy *policy, char *out, size_t size)
         snprintf(out, size, "draft %u of %u", policy->draft, policy->depth);
     else if (!policy->exit_count)
         snprintf(out, size, "depth %u", policy->depth);
-    if (policy->draft_auto || policy->draft || !policy->exit_count) return out;
+    if (policy_drafts(policy) || policy_is_fixed(policy)) return out;
     used += (size_t)snprintf(out, size, "exits ");
     for (uint32_t i = 0; i < policy->exit_count && used < size; i++)
         used += (size_t)snprintf(out + used, size - used, "%s%u:%g", i ? "," : "", policy->exits[i],

@@ -11,6 +11,7 @@
 // the softmax; p1 - p2, the margin to the second; 1 - H / ln V, where H is the entropy.
 typedef enum { CONFIDENCE_PROBABILITY, CONFIDENCE_MARGIN, CONFIDENCE_ENTROPY } Confidence;
 extern const char *const CONFIDENCE_NAMES[]; // "probability", "margin", "entropy", NULL
+bool confidence_named(Confidence *out, const char *name); // false: none of these
 
 enum { DRAFT_WINDOW = 16 }; // drafted tokens, at most, before they are checked
 
@@ -33,6 +34,8 @@ typedef struct {
 
 // All blocks, or so many.
 DepthPolicy policy_fixed(uint32_t depth);
+bool policy_drafts(const DepthPolicy *policy);   // it is one of self-speculation
+bool policy_is_fixed(const DepthPolicy *policy); // it neither drafts nor has exits
 
 // "2:.95,4:.9" (--exits), or one threshold (--exit) for every exit below depth that the model was
 // trained with, or for every block where it was trained with none.

@@ -198,6 +198,16 @@ TestPath small_model(const TestPath *parent, const char *name, uint64_t seed)
     return folder;
 }
 
+TestPath small_exits_model(const TestPath *parent, const char *name, uint64_t seed)
+{
+    LlamaConfig config = small_config();
+    TestPath path = test_path(parent->text, name);
+    config.exit_count = 2;
+    config.exits[0] = 2, config.exits[1] = 4;
+    model_write(path.text, &config, seed);
+    return path;
+}
+
 float *read_tensor(const char *path, const char *name, uint64_t rows, uint64_t cols)
 {
     Error err;

@@ -20,6 +20,8 @@ Tokenizer *words_tokenizer(void);
 void model_write(const char *folder, const LlamaConfig *config, uint64_t seed);
 // The same in PARENT/name, with small_config.
 TestPath small_model(const TestPath *parent, const char *name, uint64_t seed);
+// The same, trained with exits 2 and 4.
+TestPath small_exits_model(const TestPath *parent, const char *name, uint64_t seed);
 // Copies `from` without its blocks depth and up, as if the model had only `depth` blocks.
 void model_cut(const char *to, const char *from, uint32_t depth);
 
