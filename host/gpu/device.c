@@ -21,7 +21,7 @@ static bool create_device(Gpu *gpu, Error *err)
 {
     gpu->family = device_queue_family(gpu->physical);
     const float priority = 1.0f;
-    const char *portability = "VK_KHR_portability_subset"; // must be enabled where it exists
+    optional_choose(&gpu->optional, gpu->physical);
     const VkDeviceQueueCreateInfo queue = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
         .queueFamilyIndex = gpu->family,
@@ -30,10 +30,11 @@ static bool create_device(Gpu *gpu, Error *err)
     };
     const VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+        .pNext = &gpu->optional.features,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &queue,
-        .enabledExtensionCount = device_has_extension(gpu->physical, portability) ? 1 : 0,
-        .ppEnabledExtensionNames = &portability,
+        .enabledExtensionCount = gpu->optional.name_count,
+        .ppEnabledExtensionNames = gpu->optional.names,
     };
     VkResult result = vkCreateDevice(gpu->physical, &info, NULL, &gpu->device);
     if (result != VK_SUCCESS) return gpu_fail(gpu, result, "cannot be opened", err);

@@ -36,6 +36,17 @@ struct Span {
     Span *next;                       // in the block
 };
 
+// optional.c: what a device has beyond the floor, as it was opened.
+typedef struct {
+    const char *names[8]; // (name_count) extensions that are turned on
+    uint32_t name_count;
+    VkPhysicalDeviceFeatures2 features; // the chain for vkCreateDevice
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable;
+    bool statistics; // VK_KHR_pipeline_executable_properties
+    bool calibrated; // VK_EXT_calibrated_timestamps
+} Optional;
+void optional_choose(Optional *optional, VkPhysicalDevice physical);
+
 struct Gpu {
     VkInstance instance;
     VkDebugUtilsMessengerEXT messenger;
@@ -43,6 +54,7 @@ struct Gpu {
     VkDevice device;
     VkQueue queue;
     uint32_t family;
+    Optional optional;
     GpuInfo info;
     VkPhysicalDeviceMemoryProperties memory_types;
     uint32_t group_count[3]; // maxComputeWorkGroupCount
