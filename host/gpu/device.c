@@ -114,6 +114,7 @@ Gpu *gpu_open(const char *device, Error *err)
         return NULL;
     }
     gpu->part_bytes = PART_BYTES;
+    gpu->phase = "";
     bool ok = instance_open(&gpu->instance, &gpu->messenger, err) &&
               choose_device(gpu, device, err) && create_device(gpu, err) &&
               create_layouts(gpu, err) && create_commands(gpu, err) && submit_open(gpu, err) &&
@@ -141,6 +142,11 @@ void gpu_close(Gpu *gpu)
     instance_close(gpu->instance, gpu->messenger);
     free(gpu->parts);
     free(gpu);
+}
+
+void gpu_set_phase(Gpu *gpu, const char *phase)
+{
+    gpu->phase = phase;
 }
 
 bool gpu_failed(const Gpu *gpu)

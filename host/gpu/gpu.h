@@ -65,6 +65,10 @@ bool gpu_lost(const Gpu *gpu);
 // environment's STRATA_SUBMIT_MS, else 500.
 void gpu_set_submit_limit(Gpu *gpu, double ms);
 
+// What the work that is submitted from now on is for ("prompt", "draft" ...): profiles and debuggers
+// show it. A string that outlives the Gpu; "" is none.
+void gpu_set_phase(Gpu *gpu, const char *phase);
+
 // Messages that the validation layer gave in this process (debug builds or STRATA_VALIDATE=1);
 // each went to standard error as it came. Anything but 0 is a defect of strata.
 unsigned gpu_validation_messages(void);

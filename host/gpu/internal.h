@@ -85,6 +85,7 @@ struct Gpu {
     Tape *recording;     // the one being recorded, or NULL
     uint64_t epoch;      // one number per barrier ever recorded
     uint64_t part_bytes; // PART_BYTES, less in tests
+    const char *phase;   // of gpu_set_phase
     bool failed;         // a run or a copy did
     bool lost;           // the device is gone: nothing may be waited for
 };
