@@ -10,13 +10,13 @@ enum { MAX_COMMANDS = 512 };
 // One indirect command; grids that are alike share it.
 typedef struct {
     uint32_t slot, first, max, tile, axis, other;
-} Command;
+} GridCommand;
 
 struct Counts {
     Gpu *gpu;
     Tensor values;   // (1, COUNTS_MAX)
     Tensor commands; // (MAX_COMMANDS, 4): VkDispatchIndirectCommand in the first three words
-    Command known[MAX_COMMANDS];
+    GridCommand known[MAX_COMMANDS];
     uint32_t known_count;
 };
 
@@ -60,7 +60,7 @@ uint32_t counts_get(const Counts *counts, uint32_t slot)
 
 static void write_command(Counts *counts, uint32_t i)
 {
-    const Command *command = &counts->known[i];
+    const GridCommand *command = &counts->known[i];
     uint32_t *words = (uint32_t *)tensor_host(counts->commands) + 4 * i;
     uint32_t all = counts_get(counts, command->slot);
     uint32_t rows = all > command->first ? all - command->first : 0;
@@ -81,12 +81,12 @@ void counts_set(Counts *counts, uint32_t slot, uint32_t value)
 
 bool counts_command(Counts *counts, const Grid *grid, uint64_t *offset)
 {
-    const Command want = {.slot = grid->rows.slot,
-                          .first = grid->rows.first,
-                          .max = grid->rows.max,
-                          .tile = grid->tile,
-                          .axis = grid->axis,
-                          .other = grid->axis ? grid->x : grid->y};
+    const GridCommand want = {.slot = grid->rows.slot,
+                              .first = grid->rows.first,
+                              .max = grid->rows.max,
+                              .tile = grid->tile,
+                              .axis = grid->axis,
+                              .other = grid->axis ? grid->x : grid->y};
     uint32_t i = 0;
     while (i < counts->known_count && memcmp(&counts->known[i], &want, sizeof want)) i++;
     if (i == MAX_COMMANDS) return false;

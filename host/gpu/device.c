@@ -133,6 +133,7 @@ void gpu_close(Gpu *gpu)
         if (gpu->pipeline_cache) pipeline_cache_close(gpu);
         kernels_close(gpu);
         submit_close(gpu);
+        profile_close(gpu);
         vkDestroyCommandPool(gpu->device, gpu->commands, NULL);
         vkDestroyPipelineLayout(gpu->device, gpu->layout, NULL);
         vkDestroyDescriptorSetLayout(gpu->device, gpu->set_layout, NULL);

@@ -3,6 +3,7 @@
 #define STRATA_GPU_INTERNAL_H
 
 #include "gpu/gpu.h"
+#include "gpu/profile_internal.h"
 #include "gpu/submit_internal.h"
 
 enum { ALIGNMENT = 256 }; // the largest minStorageBufferOffsetAlignment that Vulkan allows
@@ -77,6 +78,7 @@ struct Gpu {
     VkCommandPool commands; // for staging and runs
     VkCommandBuffer copy;
     Submissions submissions;
+    Profiler *profiler; // NULL: profiling is off
     Part **parts; // (parts_room) of the tapes that are being run, in order
     size_t parts_room;
     Tensor staging;
@@ -85,6 +87,7 @@ struct Gpu {
     Tape *recording;     // the one being recorded, or NULL
     uint64_t epoch;      // one number per barrier ever recorded
     uint64_t part_bytes; // PART_BYTES, less in tests
+    bool no_timestamps;  // only in tests: as if the device had none
     const char *phase;   // of gpu_set_phase
     bool failed;         // a run or a copy did
     bool lost;           // the device is gone: nothing may be waited for

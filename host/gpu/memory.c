@@ -1,4 +1,5 @@
 // Device memory: few large buffers that are cut into spans, and copies through a staging span.
+#include "base/clock.h"
 #include "gpu/blocks.h"
 #include "gpu/internal.h"
 
@@ -247,6 +248,7 @@ static bool copy_run(Gpu *gpu, Tensor tensor, uint64_t at, uint64_t size, bool u
         .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT,
     };
     const Span *staging = gpu->staging.span, *span = tensor.span;
+    double began = clock_seconds();
     VkBuffer buffers[2] = {staging->block->buffer, span->block->buffer};
     uint64_t offsets[2] = {staging->offset, span->offset + tensor.offset + at};
     const VkBufferCopy region = {offsets[!upload], offsets[upload], size};
@@ -273,6 +275,7 @@ static bool copy_run(Gpu *gpu, Tensor tensor, uint64_t at, uint64_t size, bool u
     if (result == VK_SUCCESS) result = submit_run(gpu, (Part *[]){&(Part){.buffer = gpu->copy}}, 1);
     // A wait may report success on a lost device; a further call to the queue tells it.
     if (result == VK_SUCCESS) result = vkQueueSubmit(gpu->queue, 0, NULL, VK_NULL_HANDLE);
+    profile_transfer(gpu, upload, size, began);
     return result == VK_SUCCESS || gpu_fail(gpu, result, "copy", err);
 }
 

@@ -84,7 +84,9 @@ static VkResult send(Gpu *gpu, Submission *own, Part *const *parts, size_t count
     own->parts = parts;
     own->count = count;
     own->began = clock_seconds();
-    return vkQueueSubmit(gpu->queue, 1, &info, own->fence);
+    VkResult result = vkQueueSubmit(gpu->queue, 1, &info, own->fence);
+    if (result == VK_SUCCESS) profile_sent(gpu, own);
+    return result;
 }
 
 // Waits for a submission; *idle is when the device was done with the one before, and is set to when
@@ -96,6 +98,7 @@ static VkResult receive(Gpu *gpu, Submission *own, double *idle)
     if (result != VK_SUCCESS) return result;
     double end = clock_seconds();
     submit_learn(own->parts, own->count, end - (own->began > *idle ? own->began : *idle));
+    profile_received(gpu, own, end);
     *idle = end;
     return VK_SUCCESS;
 }
@@ -111,6 +114,11 @@ static VkResult abandon(Gpu *gpu, size_t received, size_t sent, VkResult why)
     return why;
 }
 
+static size_t next_group(const Gpu *gpu, Part *const *parts, size_t count)
+{
+    return profile_group(gpu, parts, submit_group(parts, count, gpu->submissions.limit));
+}
+
 VkResult submit_run(Gpu *gpu, Part *const *parts, size_t count)
 {
     Submissions *s = &gpu->submissions;
@@ -118,16 +126,20 @@ VkResult submit_run(Gpu *gpu, Part *const *parts, size_t count)
     double idle = clock_seconds();
     VkResult result = gpu->lost ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
     while (result == VK_SUCCESS && (at < count || received < sent)) {
-        if (at == count || sent - received == SUBMITS_IN_FLIGHT) {
+        size_t n = next_group(gpu, parts + at, count - at);
+        bool wait = !n || sent - received == SUBMITS_IN_FLIGHT ||
+                    (sent > received && profile_must_wait(gpu, parts + at, n));
+        if (wait) {
             result = receive(gpu, &s->ring[received % SUBMITS_IN_FLIGHT], &idle);
             received += result == VK_SUCCESS;
             continue;
         }
-        size_t n = submit_group(parts + at, count - at, s->limit);
         result = send(gpu, &s->ring[sent % SUBMITS_IN_FLIGHT], parts + at, n);
         sent += result == VK_SUCCESS;
         at += n;
     }
-    gpu->failed |= result != VK_SUCCESS;
-    return result == VK_SUCCESS ? result : abandon(gpu, received, sent, result);
+    if (result == VK_SUCCESS) return result;
+    gpu->failed = true;
+    profile_abandoned(gpu, parts, count);
+    return abandon(gpu, received, sent, result);
 }

@@ -18,9 +18,12 @@ enum {
     PART_BYTES = 64 << 20,
 };
 
+typedef struct Probe Probe; // profile_internal.h
+
 // A piece of a tape, the least that is submitted.
 typedef struct {
     VkCommandBuffer buffer;
+    Probe *probe;   // NULL: not profiled
     double seconds; // what it is believed to take; 0: it has not run yet
 } Part;
 

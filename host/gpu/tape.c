@@ -65,6 +65,11 @@ static void touch(const Tape *tape, Span *span, bool reads, bool writes)
 
 // ---- parts -------------------------------------------------------------------------------------
 
+static Part *last_part(Tape *tape)
+{
+    return &tape->parts[tape->part_count - 1];
+}
+
 // Begins with a barrier, so that tapes compose in any order, and so that synchronisation
 // validation, which looks at one command buffer at a time, misses nothing between two parts.
 static VkResult begin_part(Tape *tape)
@@ -88,7 +93,7 @@ static VkResult begin_part(Tape *tape)
     parts[tape->part_count++] = (Part){.buffer = tape->buffer};
     tape->bytes = 0;
     barrier(tape);
-    return VK_SUCCESS;
+    return profile_begin_part(tape->gpu, last_part(tape));
 }
 
 // A barrier where one is needed. A part that has become long ends here: bytes are what is known of
@@ -96,7 +101,8 @@ static VkResult begin_part(Tape *tape)
 static void order(Tape *tape, bool needed)
 {
     uint64_t most = tape->gpu->part_bytes;
-    if (tape->bytes >= (needed ? most : UNBROKEN * most)) {
+    if (tape->bytes >= (needed ? most : UNBROKEN * most) ||
+        profile_part_full(tape->gpu, last_part(tape))) {
         VkResult result = vkEndCommandBuffer(tape->buffer);
         if (result == VK_SUCCESS) result = begin_part(tape);
         if (result != VK_SUCCESS) fail(tape, result, tape->label);
@@ -200,6 +206,13 @@ static void dispatch_groups(Tape *tape, const Dispatch *dispatch)
                           commands.span->offset + offset);
 }
 
+// Tells the profiler of the command that was recorded last.
+static void told(Tape *tape, CommandKind kind, const Dispatch *dispatch)
+{
+    VkResult result = profile_command(tape->gpu, last_part(tape), kind, tape->label, dispatch);
+    if (result != VK_SUCCESS) fail(tape, result, tape->label);
+}
+
 void tape_dispatch(Tape *tape, const Dispatch *dispatch)
 {
     assert(tape->gpu->recording == tape && dispatch->args_bytes <= GPU_ARGS_BYTES);
@@ -226,6 +239,7 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
                            dispatch->args_bytes, dispatch->args);
     dispatch_groups(tape, dispatch);
     tape->dispatches++;
+    told(tape, COMMAND_DISPATCH, dispatch);
 }
 
 void tape_fill(Tape *tape, Tensor tensor, uint32_t word)
@@ -237,6 +251,7 @@ void tape_fill(Tape *tape, Tensor tensor, uint32_t word)
     tape->bytes += tensor_bytes(tensor);
     vkCmdFillBuffer(tape->buffer, tensor.span->block->buffer, tensor.span->offset + tensor.offset,
                     tensor_bytes(tensor), word);
+    told(tape, COMMAND_FILL, &(Dispatch){.tensors = {tensor}});
 }
 
 void tape_copy(Tape *tape, Tensor to, Tensor from)
@@ -251,6 +266,7 @@ void tape_copy(Tape *tape, Tensor to, Tensor from)
     const VkBufferCopy region = {from.span->offset + from.offset, to.span->offset + to.offset,
                                  tensor_bytes(to)};
     vkCmdCopyBuffer(tape->buffer, from.span->block->buffer, to.span->block->buffer, 1, &region);
+    told(tape, COMMAND_COPY, &(Dispatch){.tensors = {to, from}});
 }
 
 bool tape_end(Tape *tape, Error *err)
@@ -280,6 +296,7 @@ void tape_free(Tape *tape)
     *link = tape->next;
     descriptors_free(gpu, &tape->descriptors);
     vkDestroyCommandPool(gpu->device, tape->commands, NULL);
+    for (size_t i = 0; i < tape->part_count; i++) profile_free_part(gpu, &tape->parts[i]);
     free(tape->parts);
     free(tape);
 }
@@ -322,6 +339,8 @@ bool gpu_run(Gpu *gpu, Tape *const *tapes, size_t count, Error *err)
     assert(!gpu->recording);
     size_t total;
     if (!list_parts(gpu, tapes, count, &total)) return error_set(err, "out of memory");
+    profile_run_began(gpu);
     VkResult result = submit_run(gpu, gpu->parts, total);
+    profile_run_ended(gpu);
     return result == VK_SUCCESS || gpu_fail(gpu, result, "running kernels", err);
 }
