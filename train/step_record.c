@@ -132,15 +132,22 @@ static void record_refresh(Step *s, Tape *tape, uint32_t unused)
 
 typedef void Recording(Step *step, Tape *tape, uint32_t which);
 
-static bool record(Tape **tape, Step *s, Recording *recording, const char *what, uint32_t which,
+static bool record(Tape **tape, Step *s, Recording *recording, const char *label, uint32_t which,
                    Error *err)
 {
-    char label[48];
-    snprintf(label, sizeof label, "%s %u", what, which);
     *tape = tape_begin(s->model->gpu, label, err);
     if (!*tape) return false;
     recording(s, *tape, which);
     return tape_end(*tape, err);
+}
+
+// What there is one of for each block, or for each exit; `number` is the block or the depth.
+static bool record_numbered(Tape **tape, Step *s, Recording *recording, const char *what,
+                            uint32_t number, uint32_t which, Error *err)
+{
+    char label[48];
+    snprintf(label, sizeof label, "%s %u", what, number);
+    return record(tape, s, recording, label, which, err);
 }
 
 bool step_record(Step *s, Error *err)
@@ -148,14 +155,14 @@ bool step_record(Step *s, Error *err)
     bool ok = record(&s->embed, s, record_embed, "embed", 0, err) &&
               record(&s->refresh, s, record_refresh, "refresh", 0, err);
     for (uint32_t i = 0; ok && i < s->deepest; i++)
-        ok = record(&s->forward[i], s, record_forward, "forward", i, err);
+        ok = record_numbered(&s->forward[i], s, record_forward, "forward", i, i, err);
     for (uint32_t e = 0; ok && e < s->exit_count; e++)
-        ok = record(&s->exit[e], s, record_exit, "exit", e, err);
+        ok = record_numbered(&s->exit[e], s, record_exit, "exit", s->exits[e], e, err);
     for (uint32_t i = 0; ok && i < s->deepest; i++)
-        ok = record(&s->skip[i], s, record_skip, "skip", i, err);
+        ok = record_numbered(&s->skip[i], s, record_skip, "skip", i, i, err);
     if (!s->options.backward) return ok;
     for (uint32_t i = 0; ok && i < s->deepest && step_sweeps(s); i++)
-        ok = record(&s->back[i], s, record_back, "backward", i, err);
+        ok = record_numbered(&s->back[i], s, record_back, "backward", i, i, err);
     if (ok && step_sweeps(s))
         ok = record(&s->embed_back, s, record_embed_back, "embed backward", 0, err);
     return ok && record(&s->zero, s, record_zero, "zero gradients", 0, err) &&

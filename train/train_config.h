@@ -51,6 +51,8 @@ typedef struct {
     double spike_factor; // a gradient norm so many times the usual one is skipped; 0: none is
     double submit_ms;    // of a submission to the device, at most; 0: as gpu_set_submit_limit says
     bool resume;         // go on from the newest intact checkpoint in out; no key, an option
+    bool leaves_nothing; // nothing of `out` is read or written, and nothing is validated: the run
+                         // is only looked at; no key either
 } TrainConfig;
 
 // Reads the file, then applies `sets`: set_count texts "key=value", value as JSON or, where that

@@ -68,6 +68,7 @@ static bool open_folder(const Run *run, Error *err)
 {
     char path[1024];
     const TrainConfig *c = run->config;
+    if (c->leaves_nothing) return true;
     if (c->model && file_same(c->model, c->out))
         return error_set(err, "out: %s is the model itself; choose another folder", c->out);
     if (!folder_make(c->out, err) || !path_join(path, sizeof path, c->out, ".writable", err))
@@ -114,6 +115,7 @@ static void note_damaged(void *user, const char *line)
 static bool resume(Run *run, Error *err)
 {
     const TrainConfig *c = run->config;
+    if (c->leaves_nothing) return true;
     uint64_t step = checkpoint_newest(c->out, c->resume ? note_damaged : NULL, run);
     if (!step && c->resume)
         note(run, "%s: no checkpoint to go on from: from the beginning", c->out);
@@ -235,7 +237,7 @@ static bool validate(Run *run, Error *err)
 {
     const TrainConfig *c = run->config;
     DepthScore scores[CONFIG_MAX_EXITS];
-    if (!run->data.valid.count) return true;
+    if (!run->data.valid.count || c->leaves_nothing) return true;
     if (!evaluate(&run->model, &run->data.valid, c->exits, c->exit_count, scores, NULL, NULL, err))
         return false;
     run->state.has_loss = true;
@@ -251,7 +253,7 @@ static void mark_whole(Run *run)
 {
     run->whole = run->state;
     data_order_save(run->data.order, &run->whole.data);
-    run->keeps = true;
+    run->keeps = !run->config->leaves_nothing;
 }
 
 static bool due(uint64_t step, uint64_t every)
@@ -272,13 +274,15 @@ static bool train_once(Run *run, Draw *draws, double began, uint64_t first, Erro
     if ((ok || report.skipped) && run->events->stepped)
         run->events->stepped(run->events->user, &report);
     if (ok && (due(step, c->validate_every) || step == c->steps)) ok = validate(run, err);
-    if (ok && due(step, c->save_every)) ok = checkpoint(run, err) && save(run, err);
+    if (ok && due(step, c->save_every) && !c->leaves_nothing)
+        ok = checkpoint(run, err) && save(run, err);
     return ok;
 }
 
 // A run that is stopped leaves a checkpoint; one that ends leaves one where it was to leave any.
 static bool finish(Run *run, Error *err)
 {
+    if (run->config->leaves_nothing) return true;
     bool ended = run->state.step >= run->config->steps;
     bool wanted = run->saved != run->state.step && (!ended || run->config->save_every);
     return (!wanted || checkpoint(run, err)) && save(run, err);

@@ -167,6 +167,13 @@ uint32_t decoder_depth(const Decoder *d)
     return d->stage < p->exit_count ? p->exits[d->stage] : p->depth;
 }
 
+const char *decoder_phase(const Decoder *d)
+{
+    if (d->first <= 0) return "prompt";
+    if (!drafts(d)) return "decode";
+    return d->checking ? "verify" : "draft";
+}
+
 Advance decoder_want(Decoder *d, uint32_t depth)
 {
     uint32_t rows = d->checking ? d->made + 1 : 1;

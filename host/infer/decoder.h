@@ -63,6 +63,8 @@ Decoder *decoder_open(Engine *engine, Sequence *sequence, const uint32_t *prompt
                       const GenerateOptions *options, Error *err);
 void decoder_close(Decoder *decoder);
 
+// What it wants to be run next: "prompt", "draft", "verify" (of drafts) or "decode".
+const char *decoder_phase(const Decoder *decoder);
 // The depth at which it wants logits; 0: it has ended.
 uint32_t decoder_depth(const Decoder *decoder);
 // Its part of an advance to `depth`, which is at most decoder_depth; logits only where it is that.

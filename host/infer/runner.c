@@ -86,8 +86,9 @@ static Tape *ready(Runner *r, Tape **tape, const char *what, Record *record, uin
                    uint32_t rows, Error *err)
 {
     char label[40];
+    bool numbered = record == record_block || record == record_exit;
     if (*tape) return *tape;
-    snprintf(label, sizeof label, "%s %u", what, depth);
+    snprintf(label, sizeof label, numbered ? "%s %u" : "%s", what, depth);
     Tape *made = tape_begin(r->model->gpu, label, err);
     if (!made) return NULL;
     record(r, made, depth, (Rows){r->counts, SLOT_ROWS, 0, rows});
