@@ -1,4 +1,5 @@
 // Counts that change from step to step, and the grids that follow from them: see gpu.h.
+#include "gpu/dry.h"
 #include "gpu/internal.h"
 
 #include <assert.h>
@@ -41,6 +42,13 @@ void counts_close(Counts *counts)
     tensor_free(counts->gpu, &counts->commands);
     tensor_free(counts->gpu, &counts->values);
     free(counts);
+}
+
+Counts *counts_imagine(void)
+{
+    static Counts imagined;
+    imagined.values = tensor_imagine(DTYPE_F32, 1, COUNTS_MAX);
+    return &imagined;
 }
 
 Tensor counts_tensor(const Counts *counts)

@@ -13,6 +13,13 @@ typedef struct {
     uint32_t reads, writes, texels;
 } KernelAccess;
 
+// A kernel's SPIR-V.
+typedef struct {
+    const uint32_t *words; // (count)
+    size_t count;
+    uint32_t *own; // what of it is to be freed, or NULL
+} KernelWords;
+
 typedef struct {
     Kernel kernel;
     uint32_t constants[GPU_CONSTANTS];
@@ -67,6 +74,7 @@ struct Gpu {
     uint64_t cache_checksum; // of what was read
     VkShaderModule modules[KERNEL_COUNT];
     KernelAccess access[KERNEL_COUNT];
+    KernelWords words[KERNEL_COUNT];
     Pipeline *pipelines; // (pipeline_count)
     size_t pipeline_count;
 
@@ -112,6 +120,13 @@ uint32_t device_queue_family(VkPhysicalDevice physical); // UINT32_MAX: no compu
 
 // spirv.c
 bool spirv_access(KernelAccess *access, const uint32_t *words, size_t count);
+// spirv_group.c: a workgroup with these specialization constants (GPU_CONSTANTS). False: the module
+// does not say so in a way that is understood.
+typedef struct {
+    uint32_t lanes;        // invocations
+    uint64_t shared_bytes; // of what they share
+} SpirvGroup;
+bool spirv_group(SpirvGroup *group, const uint32_t *words, size_t count, const uint32_t *constants);
 // shader_folder.c: the kernel's SPIR-V from its file in the folder, in malloc'ed words; *words NULL
 // where there is none.
 bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder,
@@ -123,6 +138,9 @@ void pipeline_cache_close(Gpu *gpu);
 bool kernels_open(Gpu *gpu, Error *err);
 void kernels_close(Gpu *gpu);
 VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err);
+// A pipeline of one's own, which kernel_pipeline does not know of.
+VkResult kernel_build(Gpu *gpu, Kernel kernel, const uint32_t *constants,
+                      VkPipelineCreateFlags flags, VkPipelineCache cache, VkPipeline *handle);
 // descriptors.c: the sets of a tape and what they refer to, freed together.
 typedef struct {
     VkDescriptorPool *pools; // (pool_count)

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool make_module(Gpu *gpu, Kernel kernel, const uint32_t *words, size_t count, Error *err)
+static bool make_module(Gpu *gpu, Kernel kernel, Error *err)
 {
+    const uint32_t *words = gpu->words[kernel].words;
+    size_t count = gpu->words[kernel].count;
     const VkShaderModuleCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
         .codeSize = count * sizeof *words,
@@ -20,13 +22,12 @@ static bool make_module(Gpu *gpu, Kernel kernel, const uint32_t *words, size_t c
 static bool open_kernel(Gpu *gpu, Kernel kernel, const char *folder, Error *err)
 {
     const KernelSource *source = &kernel_sources[kernel];
-    uint32_t *words = NULL;
+    KernelWords *own = &gpu->words[kernel];
+    *own = (KernelWords){.words = source->words, .count = source->count};
     size_t count = 0;
-    if (folder && !shader_folder_compile(&words, &count, folder, source, err)) return false;
-    bool ok = words ? make_module(gpu, kernel, words, count, err)
-                    : make_module(gpu, kernel, source->words, source->count, err);
-    free(words);
-    return ok;
+    if (folder && !shader_folder_compile(&own->own, &count, folder, source, err)) return false;
+    if (own->own) *own = (KernelWords){own->own, count, own->own};
+    return make_module(gpu, kernel, err);
 }
 
 bool kernels_open(Gpu *gpu, Error *err)
@@ -42,28 +43,32 @@ void kernels_close(Gpu *gpu)
 {
     for (size_t i = 0; i < gpu->pipeline_count; i++)
         vkDestroyPipeline(gpu->device, gpu->pipelines[i].handle, NULL);
-    for (int i = 0; i < KERNEL_COUNT; i++)
+    for (int i = 0; i < KERNEL_COUNT; i++) {
         vkDestroyShaderModule(gpu->device, gpu->modules[i], NULL);
+        free(gpu->words[i].own);
+    }
     free(gpu->pipelines);
 }
 
-static VkResult create_pipeline(Gpu *gpu, const Pipeline *want, VkPipeline *handle)
+VkResult kernel_build(Gpu *gpu, Kernel kernel, const uint32_t *constants,
+                      VkPipelineCreateFlags flags, VkPipelineCache cache, VkPipeline *handle)
 {
     VkSpecializationMapEntry entries[GPU_CONSTANTS];
     for (uint32_t i = 0; i < GPU_CONSTANTS; i++)
         entries[i] = (VkSpecializationMapEntry){i, i * sizeof(uint32_t), sizeof(uint32_t)};
-    const VkSpecializationInfo constants = {GPU_CONSTANTS, entries, sizeof want->constants,
-                                            want->constants};
+    const VkSpecializationInfo values = {GPU_CONSTANTS, entries, GPU_CONSTANTS * sizeof *constants,
+                                         constants};
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .flags = flags,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                  .module = gpu->modules[want->kernel],
+                  .module = gpu->modules[kernel],
                   .pName = "main",
-                  .pSpecializationInfo = &constants},
+                  .pSpecializationInfo = &values},
         .layout = gpu->layout,
     };
-    return vkCreateComputePipelines(gpu->device, gpu->pipeline_cache, 1, &info, NULL, handle);
+    return vkCreateComputePipelines(gpu->device, cache, 1, &info, NULL, handle);
 }
 
 VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err)
@@ -77,8 +82,8 @@ VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, E
     }
     Pipeline *list = realloc(gpu->pipelines, (gpu->pipeline_count + 1) * sizeof *list);
     if (list) gpu->pipelines = list;
-    VkResult result =
-        list ? create_pipeline(gpu, &want, &want.handle) : VK_ERROR_OUT_OF_HOST_MEMORY;
+    VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
+    if (list) result = kernel_build(gpu, kernel, constants, 0, gpu->pipeline_cache, &want.handle);
     if (result != VK_SUCCESS) {
         gpu_fail(gpu, result, kernel_sources[kernel].name, err);
         return VK_NULL_HANDLE;

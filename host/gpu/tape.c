@@ -1,4 +1,5 @@
 // Tapes: recording of dispatches with automatic barriers, and replay.
+#include "gpu/dry.h"
 #include "gpu/internal.h"
 
 #include <assert.h>
@@ -24,6 +25,8 @@ struct Tape {
     uint64_t epoch; // of the barrier that was recorded last
     bool failed;
     Error error;
+    DrySeen *seen; // whom dispatches are told to instead of being recorded; or NULL
+    void *seen_user;
     Tape *next; // in gpu->tapes
 };
 
@@ -216,6 +219,10 @@ static void told(Tape *tape, CommandKind kind, const Dispatch *dispatch)
 void tape_dispatch(Tape *tape, const Dispatch *dispatch)
 {
     assert(tape->gpu->recording == tape && dispatch->args_bytes <= GPU_ARGS_BYTES);
+    if (tape->seen) {
+        tape->seen(tape->seen_user, dispatch);
+        return;
+    }
     if (tape->failed || !check_bindings(tape, dispatch)) return;
     VkPipeline pipeline =
         kernel_pipeline(tape->gpu, dispatch->kernel, dispatch->constants, &tape->error);
@@ -240,6 +247,12 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
     dispatch_groups(tape, dispatch);
     tape->dispatches++;
     told(tape, COMMAND_DISPATCH, dispatch);
+}
+
+void tape_divert(Tape *tape, DrySeen *seen, void *user)
+{
+    tape->seen = seen;
+    tape->seen_user = user;
 }
 
 void tape_fill(Tape *tape, Tensor tensor, uint32_t word)

@@ -13,9 +13,16 @@ static bool is_cpu(Tape *tape)
     return !strcmp(gpu_info(tape_gpu(tape))->kind, "cpu");
 }
 
+static const char *forced_variant; // NULL: the environment's
+
+void launch_force_variant(const char *variant)
+{
+    forced_variant = variant;
+}
+
 static bool forced(const char *variant)
 {
-    const char *text = getenv("STRATA_VARIANT");
+    const char *text = forced_variant ? forced_variant : getenv("STRATA_VARIANT");
     return text && !strcmp(text, variant);
 }
 

@@ -37,6 +37,10 @@ Dispatch launch_whole(Dispatch dispatch, uint32_t groups);
 // loop_steps, where one alone would take `steps` iterations; what it was where one may.
 Dispatch launch_shared(Tape *tape, Dispatch dispatch, uint64_t steps);
 
+// What is recorded from now on takes that variant, as STRATA_VARIANT would have it and instead of it;
+// NULL: no more.
+void launch_force_variant(const char *variant);
+
 // Records the dispatch with its tensors (by binding) and push constants.
 void launch_record(Tape *tape, Dispatch dispatch, const void *args, uint32_t args_bytes,
                    const Tensor *tensors, size_t count);

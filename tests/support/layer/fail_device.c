@@ -1,6 +1,7 @@
 // A Vulkan layer for tests: the driver below it fails when told to. Not part of strata.
-//   STRATA_TEST_FAIL="submit N RESULT", "wait N RESULT" or "probe N RESULT": the N-th vkQueueSubmit
-//   with work, vkWaitForFences, or vkQueueSubmit without work returns that VkResult. With
+//   STRATA_TEST_FAIL="submit N RESULT", "wait N RESULT", "probe N RESULT" or "compile N RESULT":
+//   the N-th vkQueueSubmit with work, vkWaitForFences, vkQueueSubmit without work, or
+//   vkCreateComputePipelines returns that VkResult. With
 //   STRATA_TEST_FAIL_AFTER=PATH it counts from when that file is there. After VK_ERROR_DEVICE_LOST
 //   (-4) no call reaches the queue any more, and whoever waits for the device to become idle is
 //   ended: a driver might let him wait in vain.
@@ -21,10 +22,11 @@ static struct {
     PFN_vkWaitForFences wait;
     PFN_vkQueueWaitIdle queue_idle;
     PFN_vkDeviceWaitIdle device_idle;
+    PFN_vkCreateComputePipelines compile;
 } next;
 
 static struct {
-    char call[8]; // "submit", "wait" or "probe"
+    char call[8]; // "submit", "wait", "probe" or "compile"
     unsigned at;  // 0: done
     int result;
     const char *after; // or NULL
@@ -58,6 +60,19 @@ static VKAPI_ATTR VkResult VKAPI_CALL wait_for_fences(VkDevice device, uint32_t 
 {
     VkResult result = planned("wait");
     return result == VK_SUCCESS ? next.wait(device, count, fences, all, timeout) : result;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL compile(VkDevice device, VkPipelineCache cache,
+                                              uint32_t count,
+                                              const VkComputePipelineCreateInfo *infos,
+                                              const VkAllocationCallbacks *allocator,
+                                              VkPipeline *pipelines)
+{
+    VkResult result = planned("compile");
+    if (result == VK_SUCCESS)
+        return next.compile(device, cache, count, infos, allocator, pipelines);
+    for (uint32_t i = 0; i < count; i++) pipelines[i] = VK_NULL_HANDLE;
+    return result;
 }
 
 static void refuse_to_wait(void)
@@ -119,6 +134,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical,
     next.wait = NEXT(vkWaitForFences);
     next.queue_idle = NEXT(vkQueueWaitIdle);
     next.device_idle = NEXT(vkDeviceWaitIdle);
+    next.compile = NEXT(vkCreateComputePipelines);
     const char *text = getenv("STRATA_TEST_FAIL");
     memset(&plan, 0, sizeof plan);
     plan.after = getenv("STRATA_TEST_FAIL_AFTER");
@@ -141,6 +157,7 @@ static const struct {
     {"vkWaitForFences", (PFN_vkVoidFunction)wait_for_fences},
     {"vkQueueWaitIdle", (PFN_vkVoidFunction)queue_wait_idle},
     {"vkDeviceWaitIdle", (PFN_vkVoidFunction)device_wait_idle},
+    {"vkCreateComputePipelines", (PFN_vkVoidFunction)compile},
 };
 enum { OF_DEVICES = 3 }; // from here on they belong to devices
 

@@ -1,0 +1,404 @@
+// strata profile static: compiles every kernel as a device would be asked for it, runs nothing, and
+// prints what the driver's compiler says of each. Not a measurement.
+#include "cli.h"
+#include "base/json.h"
+#include "gpu/statistics.h"
+#include "profile/static_kernels.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    bool json, csv, all;
+    const char *device;
+    char **names; // (name_count) kernels, or files of kernels
+    int name_count;
+} Options;
+
+typedef enum { NOT_WANTED, COMPILED, REFUSED } State;
+
+typedef struct {
+    const StaticPipeline *pipeline;
+    State state;
+    bool shown;
+    PipelineStatistics statistics; // of a compiled one
+    Error refusal;
+} Result;
+
+typedef struct {
+    Gpu *gpu;
+    const Options *options;
+    StaticPipelines pipelines;
+    Result *results; // (pipelines.count)
+} Static;
+
+// ---- which -------------------------------------------------------------------------------------
+
+static bool is_named(const char *name, Kernel kernel)
+{
+    return !strcmp(name, kernel_sources[kernel].name) || !strcmp(name, kernel_sources[kernel].file);
+}
+
+static bool is_wanted(const Options *options, Kernel kernel)
+{
+    for (int i = 0; i < options->name_count; i++)
+        if (is_named(options->names[i], kernel)) return true;
+    return !options->name_count;
+}
+
+// The first name that no kernel has, or NULL.
+static const char *unknown_name(const Options *options)
+{
+    for (int i = 0; i < options->name_count; i++) {
+        int k = 0;
+        while (k < KERNEL_COUNT && !is_named(options->names[i], (Kernel)k)) k++;
+        if (k == KERNEL_COUNT) return options->names[i];
+    }
+    return NULL;
+}
+
+// ---- compiling ---------------------------------------------------------------------------------
+
+static void compile(Static *all, Result *result)
+{
+    const StaticPipeline *p = result->pipeline;
+    if (!is_wanted(all->options, p->kernel)) return;
+    if (getenv("STRATA_VERBOSE")) {
+        char constants[GPU_CONSTANTS * 11];
+        static_constants_text(constants, p->constants);
+        fprintf(stderr, "compiling %s %s\n", kernel_sources[p->kernel].name, constants);
+    }
+    bool ok = pipeline_statistics_read(&result->statistics, all->gpu, p->kernel, p->constants,
+                                       &result->refusal);
+    result->state = ok ? COMPILED : REFUSED;
+    result->shown = ok && (p->chosen || all->options->all);
+}
+
+static bool static_open(Static *all, const Options *options, Error *err)
+{
+    *all = (Static){.options = options};
+    all->gpu = gpu_open(options->device, err);
+    if (!all->gpu || !static_pipelines_list(&all->pipelines, all->gpu, err)) return false;
+    all->results = calloc(all->pipelines.count, sizeof *all->results);
+    if (!all->results) return error_set(err, "out of memory");
+    for (size_t i = 0; i < all->pipelines.count; i++) {
+        all->results[i].pipeline = &all->pipelines.list[i];
+        compile(all, &all->results[i]);
+    }
+    return true;
+}
+
+static void static_close(Static *all)
+{
+    for (size_t i = 0; all->results && i < all->pipelines.count; i++)
+        pipeline_statistics_free(&all->results[i].statistics);
+    free(all->results);
+    static_pipelines_free(&all->pipelines);
+    gpu_close(all->gpu);
+}
+
+// ---- JSON --------------------------------------------------------------------------------------
+
+static cJSON *statistic_json(const Statistic *statistic)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", statistic->name);
+    cJSON_AddStringToObject(object, "description", statistic->description);
+    char text[24]; // hashes need all 64 bits
+    snprintf(text, sizeof text, "%llu", (unsigned long long)statistic->value.u);
+    if (statistic->format == STATISTIC_BOOL)
+        cJSON_AddBoolToObject(object, "value", statistic->value.b);
+    else if (statistic->format == STATISTIC_UINT)
+        cJSON_AddRawToObject(object, "value", text);
+    else
+        cJSON_AddNumberToObject(object, "value", statistic_number(statistic));
+    return object;
+}
+
+static cJSON *executable_json(const Executable *executable)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", executable->name);
+    cJSON_AddStringToObject(object, "description", executable->description);
+    cJSON_AddNumberToObject(object, "subgroup_size", executable->subgroup_size);
+    cJSON *list = cJSON_AddArrayToObject(object, "statistics");
+    for (uint32_t i = 0; i < executable->value_count; i++)
+        cJSON_AddItemToArray(list, statistic_json(&executable->values[i]));
+    return object;
+}
+
+static void add_identity(cJSON *object, const StaticPipeline *p)
+{
+    cJSON_AddStringToObject(object, "kernel", kernel_sources[p->kernel].name);
+    cJSON_AddStringToObject(object, "file", kernel_sources[p->kernel].file);
+    cJSON_AddStringToObject(object, "macros", kernel_sources[p->kernel].macros);
+    cJSON *constants = cJSON_AddArrayToObject(object, "constants");
+    for (int i = 0; i < GPU_CONSTANTS; i++)
+        cJSON_AddItemToArray(constants, cJSON_CreateNumber(p->constants[i]));
+    cJSON_AddBoolToObject(object, "chosen", p->chosen);
+    cJSON_AddStringToObject(object, "shape", p->what);
+    cJSON *rows = cJSON_AddArrayToObject(object, "rows");
+    for (uint32_t i = 0; i < p->row_count; i++)
+        cJSON_AddItemToArray(rows, cJSON_CreateNumber(p->rows[i]));
+}
+
+static cJSON *result_json(const Result *result)
+{
+    cJSON *object = cJSON_CreateObject();
+    add_identity(object, result->pipeline);
+    cJSON_AddNumberToObject(object, "compile_ms", result->statistics.compile_ms);
+    for (int f = 0; f < FIELD_COUNT; f++) {
+        double value = result->statistics.fields[f];
+        if (isnan(value))
+            cJSON_AddNullToObject(object, STATISTIC_FIELDS[f].name);
+        else
+            cJSON_AddNumberToObject(object, STATISTIC_FIELDS[f].name, value);
+    }
+    cJSON *list = cJSON_AddArrayToObject(object, "executables");
+    for (uint32_t i = 0; i < result->statistics.executable_count; i++)
+        cJSON_AddItemToArray(list, executable_json(&result->statistics.executables[i]));
+    return object;
+}
+
+static cJSON *refusal_json(const Result *result)
+{
+    cJSON *object = cJSON_CreateObject();
+    add_identity(object, result->pipeline);
+    cJSON_AddStringToObject(object, "error", result->refusal.text);
+    return object;
+}
+
+static void add_skipped(cJSON *object, const Static *all)
+{
+    cJSON *list = cJSON_AddArrayToObject(object, "skipped");
+    for (int k = 0; k < KERNEL_COUNT; k++) {
+        if (!all->pipelines.missing[k] || !is_wanted(all->options, (Kernel)k)) continue;
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "kernel", kernel_sources[k].name);
+        cJSON_AddStringToObject(item, "why", all->pipelines.missing[k]);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
+static bool print_json(const Static *all, Error *err)
+{
+    const GpuInfo *info = gpu_info(all->gpu);
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "device", info->name);
+    cJSON_AddStringToObject(object, "driver", info->driver);
+    cJSON_AddStringToObject(object, "vulkan", info->vulkan);
+    cJSON_AddBoolToObject(object, "statistics", gpu_has_statistics(all->gpu));
+    cJSON *fields = cJSON_AddObjectToObject(object, "fields");
+    for (int f = 0; f < FIELD_COUNT; f++)
+        cJSON_AddStringToObject(fields, STATISTIC_FIELDS[f].name, STATISTIC_FIELDS[f].meaning);
+    cJSON *pipelines = cJSON_AddArrayToObject(object, "pipelines");
+    cJSON *refused = cJSON_AddArrayToObject(object, "refused");
+    for (size_t i = 0; i < all->pipelines.count; i++) {
+        const Result *result = &all->results[i];
+        if (result->shown) cJSON_AddItemToArray(pipelines, result_json(result));
+        if (result->state == REFUSED) cJSON_AddItemToArray(refused, refusal_json(result));
+    }
+    add_skipped(object, all);
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (!text) return error_set(err, "out of memory");
+    printf("%s\n", text);
+    free(text);
+    return true;
+}
+
+// ---- CSV ---------------------------------------------------------------------------------------
+
+static void print_csv(const Static *all)
+{
+    printf("kernel,constants,chosen,shape,rows,compile_ms");
+    for (int f = 0; f < FIELD_COUNT; f++) printf(",%s", STATISTIC_FIELDS[f].name);
+    printf("\n");
+    for (size_t i = 0; i < all->pipelines.count; i++) {
+        const Result *result = &all->results[i];
+        const StaticPipeline *p = result->pipeline;
+        char constants[GPU_CONSTANTS * 11];
+        if (!result->shown) continue;
+        static_constants_text(constants, p->constants);
+        printf("%s,\"%s\",%d,%s,", kernel_sources[p->kernel].name, constants, p->chosen, p->what);
+        for (uint32_t r = 0; r < p->row_count; r++) printf(r ? " %u" : "%u", p->rows[r]);
+        printf(",%.3f", result->statistics.compile_ms);
+        for (int f = 0; f < FIELD_COUNT; f++) {
+            double value = result->statistics.fields[f];
+            if (isnan(value))
+                printf(",");
+            else
+                printf(",%.10g", value);
+        }
+        printf("\n");
+    }
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+enum { COLUMNS = 2 + FIELD_COUNT + 2, CELL = 64 };
+
+static void fill_row(char cells[COLUMNS][CELL], const Result *result)
+{
+    const StaticPipeline *p = result->pipeline;
+    int at = 0;
+    snprintf(cells[0], CELL, "%s", kernel_sources[p->kernel].name);
+    static_constants_text(cells[1], p->constants);
+    for (int f = 0; f < FIELD_COUNT; f++) {
+        cells[2 + f][0] = 0;
+        if (!isnan(result->statistics.fields[f]))
+            snprintf(cells[2 + f], CELL, "%.6g", result->statistics.fields[f]);
+    }
+    cells[2 + FIELD_COUNT][0] = 0;
+    for (uint32_t r = 0; r < p->row_count; r++)
+        at += snprintf(cells[2 + FIELD_COUNT] + at, (size_t)(CELL - at), r ? " %u" : "%u",
+                       p->rows[r]);
+    snprintf(cells[3 + FIELD_COUNT], CELL, "%s", p->what);
+}
+
+static void fill_head(char cells[COLUMNS][CELL])
+{
+    snprintf(cells[0], CELL, "kernel");
+    snprintf(cells[1], CELL, "constants");
+    for (int f = 0; f < FIELD_COUNT; f++)
+        snprintf(cells[2 + f], CELL, "%s", STATISTIC_FIELDS[f].name);
+    snprintf(cells[2 + FIELD_COUNT], CELL, "rows");
+    snprintf(cells[3 + FIELD_COUNT], CELL, "first shape");
+}
+
+// How wide each column is; 0 where the driver says nothing.
+static void find_widths(int widths[COLUMNS], const Static *all)
+{
+    char cells[COLUMNS][CELL], head[COLUMNS][CELL];
+    fill_head(head);
+    memset(widths, 0, COLUMNS * sizeof *widths);
+    for (size_t i = 0; i < all->pipelines.count; i++) {
+        if (!all->results[i].shown) continue;
+        fill_row(cells, &all->results[i]);
+        for (int c = 0; c < COLUMNS; c++)
+            if ((int)strlen(cells[c]) > widths[c]) widths[c] = (int)strlen(cells[c]);
+    }
+    for (int c = 0; c < COLUMNS; c++)
+        if (widths[c] && (int)strlen(head[c]) > widths[c]) widths[c] = (int)strlen(head[c]);
+}
+
+static void print_cells(char cells[COLUMNS][CELL], const int widths[COLUMNS])
+{
+    printf("%-*s", widths[0], cells[0]);
+    for (int c = 1; c < COLUMNS; c++) {
+        bool number = c >= 2 && c < 2 + FIELD_COUNT, last = c == COLUMNS - 1;
+        if (widths[c]) printf("  %*s", last ? 0 : number ? widths[c] : -widths[c], cells[c]);
+    }
+    printf("\n");
+}
+
+// What the columns count.
+static void print_meanings(const int widths[COLUMNS])
+{
+    printf("\n");
+    for (int f = 0; f < FIELD_COUNT; f++)
+        if (widths[2 + f])
+            printf("%-17s%s\n", STATISTIC_FIELDS[f].name, STATISTIC_FIELDS[f].meaning);
+    printf(
+        "%-17s%s\n", "constants",
+        "specialization constants 0, 1, ...: invocations of a workgroup, of a row, the kernel's");
+}
+
+static void print_table(const Static *all)
+{
+    const GpuInfo *info = gpu_info(all->gpu);
+    char cells[COLUMNS][CELL];
+    int widths[COLUMNS];
+    size_t hidden = 0;
+    printf("%s, %s, Vulkan %s%s\n\n", info->name, info->driver, info->vulkan,
+           gpu_has_statistics(all->gpu) ? "" : ": tells no statistics");
+    find_widths(widths, all);
+    fill_head(cells);
+    print_cells(cells, widths);
+    for (size_t i = 0; i < all->pipelines.count; i++) {
+        hidden += all->results[i].state == COMPILED && !all->results[i].shown;
+        if (!all->results[i].shown) continue;
+        fill_row(cells, &all->results[i]);
+        print_cells(cells, widths);
+    }
+    print_meanings(widths);
+    if (hidden)
+        printf("\n%zu more of variants that ops do not choose here compile as well: --all\n",
+               hidden);
+    for (int k = 0; k < KERNEL_COUNT; k++)
+        if (all->pipelines.missing[k] && is_wanted(all->options, (Kernel)k))
+            printf("skipped %s: %s\n", kernel_sources[k].name, all->pipelines.missing[k]);
+}
+
+// ---- the command -------------------------------------------------------------------------------
+
+// One line for each pipeline that the driver refused.
+static int report_refusals(const Static *all)
+{
+    int status = EXIT_OK;
+    for (size_t i = 0; i < all->pipelines.count; i++) {
+        char constants[GPU_CONSTANTS * 11];
+        if (all->results[i].state != REFUSED) continue;
+        static_constants_text(constants, all->results[i].pipeline->constants);
+        fprintf(stderr, "strata: %s; refused with constants %s\n", all->results[i].refusal.text,
+                constants);
+        status = EXIT_FAILED;
+    }
+    return status;
+}
+
+static int run(const Options *options)
+{
+    Static all;
+    Error err;
+    bool ok = static_open(&all, options, &err);
+    if (ok && options->json)
+        ok = print_json(&all, &err);
+    else if (ok && options->csv)
+        print_csv(&all);
+    else if (ok)
+        print_table(&all);
+    int status = ok ? report_refusals(&all) : cli_fail(&err);
+    static_close(&all);
+    return status;
+}
+
+int cmd_profile_static(int argc, char **argv)
+{
+    static const char usage[] =
+        "strata profile static [--device N|NAME] [--all] [--json|--csv] [KERNEL...]";
+    static const struct option options[] = {
+        {"help", no_argument, NULL, 'h'}, {"device", required_argument, NULL, 'D'},
+        {"json", no_argument, NULL, 'j'}, {"csv", no_argument, NULL, 'c'},
+        {"all", no_argument, NULL, 'a'},  {0}};
+    Options own = {0};
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'h':
+            printf("usage: %s\n", usage);
+            return EXIT_OK;
+        case 'D':
+            own.device = optarg;
+            break;
+        case 'j':
+            own.json = true;
+            break;
+        case 'c':
+            own.csv = true;
+            break;
+        case 'a':
+            own.all = true;
+            break;
+        default:
+            return cli_bad_option(usage, argv);
+        }
+    }
+    own.names = argv + optind;
+    own.name_count = argc - optind;
+    if (own.json && own.csv) return cli_usage(usage, "--json and --csv exclude each other");
+    const char *unknown = unknown_name(&own);
+    if (unknown) return cli_usage(usage, "'%.60s' is no kernel", unknown);
+    return run(&own);
+}
