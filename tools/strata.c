@@ -17,6 +17,7 @@ static const struct {
     {"calibrate", "choose exit thresholds and drafts for a model, from data", cmd_calibrate},
     {"bench", "tokens per second at each depth and under each policy", cmd_bench},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
+    {"peak", "a device's ceilings: memory, arithmetic, launches, transfers", cmd_peak},
     {"convert", "between Hugging Face folders and GGUF files, and from llama2.c", cmd_convert},
     {"tokenize", "turn texts into ids of tokens, or ids into texts", cmd_tokenize},
     {"export", "write the model at one depth as a Hugging Face folder", cmd_export},

@@ -13,6 +13,7 @@ static bool make_module(Gpu *gpu, Kernel kernel, const uint32_t *words, size_t c
     };
     if (!spirv_access(&gpu->access[kernel], words, count))
         return error_set(err, "kernel %s: not usable SPIR-V", kernel_sources[kernel].name);
+    if (!gpu_has_kernel(gpu, kernel)) return true; // no module: the device could not take it
     VkResult result = vkCreateShaderModule(gpu->device, &info, NULL, &gpu->modules[kernel]);
     return result == VK_SUCCESS || gpu_fail(gpu, result, kernel_sources[kernel].name, err);
 }
@@ -27,6 +28,11 @@ static bool open_kernel(Gpu *gpu, Kernel kernel, const char *folder, Error *err)
                     : make_module(gpu, kernel, source->words, source->count, err);
     free(words);
     return ok;
+}
+
+bool gpu_has_kernel(const Gpu *gpu, Kernel kernel)
+{
+    return !(gpu->access[kernel].needs & ~gpu->optional.needs);
 }
 
 bool kernels_open(Gpu *gpu, Error *err)
@@ -68,6 +74,11 @@ static VkResult create_pipeline(Gpu *gpu, const Pipeline *want, VkPipeline *hand
 
 VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err)
 {
+    if (!gpu_has_kernel(gpu, kernel)) {
+        error_set(err, "device %s: kernel %s needs what the device has not", gpu->info.name,
+                  kernel_sources[kernel].name);
+        return VK_NULL_HANDLE;
+    }
     Pipeline want = {.kernel = kernel};
     memcpy(want.constants, constants, sizeof want.constants);
     for (size_t i = 0; i < gpu->pipeline_count; i++) {
