@@ -185,4 +185,15 @@ ARGS_END(NarrowArgs, 1);
 #define QUANT_BLOCK 256        // values that share a scale, moments of 8 bits
 #define ELEMENTS_PER_LANE 4    // the same, elementwise ops
 
+// What kernels that measure a device's ceilings do; see peak_*.comp.
+ARGS_BEGIN(PeakArgs)
+{
+    uint steps;
+    uint blocks; // peak_copy: blocks that there are, a power of two
+    float never; // a value that does not occur
+}
+ARGS_END(PeakArgs, 3);
+#define PEAK_VECTORS 8 // loads of an invocation that do not wait for each other
+#define PEAK_CHAIN 8   // multiply-adds of a chain in a step
+
 #endif

@@ -33,6 +33,7 @@ static void print(size_t i, const GpuInfo *info)
     feature("storage16", info->storage16);
     feature("storage8", info->storage8);
     feature("int64", info->int64);
+    feature("integer-dot", info->integer_dot);
     feature("cooperative-matrix", info->cooperative_matrix);
     feature("timestamps", info->timestamps);
     printf("\n");

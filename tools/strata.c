@@ -18,6 +18,7 @@ static const struct {
     {"bench", "tokens per second at each depth and under each policy", cmd_bench},
     {"profile", "where the time of kernels goes, and what limits them", cmd_profile},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
+    {"peak", "a device's ceilings: memory, arithmetic, launches, transfers", cmd_peak},
     {"convert", "between Hugging Face folders and GGUF files, and from llama2.c", cmd_convert},
     {"tokenize", "turn texts into ids of tokens, or ids into texts", cmd_tokenize},
     {"export", "write the model at one depth as a Hugging Face folder", cmd_export},

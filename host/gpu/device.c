@@ -1,6 +1,7 @@
 // Opening and closing a device.
 #include "gpu/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,4 +164,14 @@ bool gpu_lost(const Gpu *gpu)
 const GpuInfo *gpu_info(const Gpu *gpu)
 {
     return &gpu->info;
+}
+
+void gpu_identity(const Gpu *gpu, char *out, size_t size)
+{
+    VkPhysicalDeviceProperties properties;
+    vkGetPhysicalDeviceProperties(gpu->physical, &properties);
+    char uuid[2 * VK_UUID_SIZE + 1];
+    for (size_t i = 0; i < VK_UUID_SIZE; i++)
+        snprintf(uuid + 2 * i, 3, "%02x", properties.pipelineCacheUUID[i]);
+    snprintf(out, size, "%04x-%04x-%s", properties.vendorID, properties.deviceID, uuid);
 }

@@ -95,7 +95,9 @@ static void read_features(GpuInfo *info, VkPhysicalDevice physical)
     info->storage16 = v11.storageBuffer16BitAccess;
     info->storage8 = v12.storageBuffer8BitAccess;
     info->int64 = features.features.shaderInt64;
-    info->cooperative_matrix = device_has_extension(physical, "VK_KHR_cooperative_matrix");
+    info->cooperative_matrix = device_has_extension(physical, MATRIX_EXTENSION);
+    info->integer_dot =
+        device_has_extension(physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
 }
 
 // llvmpipe (lavapipe) ends the loops of an invocation after so many iterations in all, and says

@@ -37,7 +37,7 @@ typedef struct {
     uint32_t loop_steps;       // of all loops of an invocation together; 0: any number
     uint32_t bindings;         // storage buffers a shader may see
     bool timestamps;           // the compute queue has them
-    bool float16, storage16, storage8, int64, cooperative_matrix;
+    bool float16, storage16, storage8, int64, integer_dot, cooperative_matrix;
     bool subgroup_arithmetic, subgroup_shuffle; // in compute shaders
     char problem[128];                          // why strata cannot use it; empty where it can
     bool chosen;                                // gpu_open would take it
@@ -55,6 +55,12 @@ Gpu *gpu_open(const char *device, Error *err);
 // Frees everything, also memory and tapes that are still open. gpu may be NULL.
 void gpu_close(Gpu *gpu);
 const GpuInfo *gpu_info(const Gpu *gpu);
+// What tells this device with this driver from others, 42 characters of hexadecimal digits and "-":
+// vendor, device, and the UUID of pipeline caches, which changes with the driver.
+void gpu_identity(const Gpu *gpu, char *out, size_t size);
+// Whether the device has what a kernel needs beyond the floor. One that needs more cannot be
+// recorded: its tape fails.
+bool gpu_has_kernel(const Gpu *gpu, Kernel kernel);
 // Whether a run or a copy failed on this device, and whether because it was lost (a reset by the
 // driver's watchdog, a card that is gone). What the memory of a lost device holds is undefined,
 // also what the host sees of it; every further run or copy fails, and closing does not wait.

@@ -3,14 +3,17 @@
 #define STRATA_GPU_INTERNAL_H
 
 #include "gpu/gpu.h"
+#include "gpu/matrix_extension.h"
 #include "gpu/profile_internal.h"
 #include "gpu/submit_internal.h"
 
 enum { ALIGNMENT = 256 }; // the largest minStorageBufferOffsetAlignment that Vulkan allows
 
-// Which tensors a kernel's code reads and writes, and which it sees as texel views; a bit each.
+// Which tensors a kernel's code reads and writes, and which it sees as texel views; a bit each;
+// and what it needs (NEEDS_...).
 typedef struct {
     uint32_t reads, writes, texels;
+    uint32_t needs;
 } KernelAccess;
 
 // A kernel's SPIR-V.
@@ -44,6 +47,9 @@ struct Span {
     Span *next;                       // in the block
 };
 
+// What a kernel's code needs beyond the floor; a bit each.
+enum { NEEDS_FLOAT16 = 1, NEEDS_INT8 = 2, NEEDS_DOT = 4, NEEDS_MATRIX = 8 };
+
 // optional.c: what a device has beyond the floor, as it was opened.
 typedef struct {
     const char *names[8]; // (name_count) extensions that are turned on
@@ -52,6 +58,11 @@ typedef struct {
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable;
     bool statistics; // VK_KHR_pipeline_executable_properties
     bool calibrated; // VK_EXT_calibrated_timestamps
+    VkPhysicalDeviceShaderFloat16Int8Features small;
+    VkPhysicalDeviceVulkanMemoryModelFeatures memory_model;
+    VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot;
+    MatrixFeatures matrix;
+    uint32_t needs; // NEEDS_..., those that kernels may have
 } Optional;
 void optional_choose(Optional *optional, VkPhysicalDevice physical);
 

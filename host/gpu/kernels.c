@@ -15,6 +15,7 @@ static bool make_module(Gpu *gpu, Kernel kernel, Error *err)
     };
     if (!spirv_access(&gpu->access[kernel], words, count))
         return error_set(err, "kernel %s: not usable SPIR-V", kernel_sources[kernel].name);
+    if (!gpu_has_kernel(gpu, kernel)) return true; // no module: the device could not take it
     VkResult result = vkCreateShaderModule(gpu->device, &info, NULL, &gpu->modules[kernel]);
     return result == VK_SUCCESS || gpu_fail(gpu, result, kernel_sources[kernel].name, err);
 }
@@ -28,6 +29,11 @@ static bool open_kernel(Gpu *gpu, Kernel kernel, const char *folder, Error *err)
     if (folder && !shader_folder_compile(&own->own, &count, folder, source, err)) return false;
     if (own->own) *own = (KernelWords){own->own, count, own->own};
     return make_module(gpu, kernel, err);
+}
+
+bool gpu_has_kernel(const Gpu *gpu, Kernel kernel)
+{
+    return !(gpu->access[kernel].needs & ~gpu->optional.needs);
 }
 
 bool kernels_open(Gpu *gpu, Error *err)
@@ -73,6 +79,11 @@ VkResult kernel_build(Gpu *gpu, Kernel kernel, const uint32_t *constants,
 
 VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err)
 {
+    if (!gpu_has_kernel(gpu, kernel)) {
+        error_set(err, "device %s: kernel %s needs what the device has not", gpu->info.name,
+                  kernel_sources[kernel].name);
+        return VK_NULL_HANDLE;
+    }
     Pipeline want = {.kernel = kernel};
     memcpy(want.constants, constants, sizeof want.constants);
     for (size_t i = 0; i < gpu->pipeline_count; i++) {

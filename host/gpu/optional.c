@@ -36,6 +36,57 @@ static void choose_statistics(Optional *optional, VkPhysicalDevice physical)
     link_features(optional, &optional->executable);
 }
 
+// Asks for features, which stay as they are found: those that the device has are turned on.
+static void read_features(VkPhysicalDevice physical, void *features)
+{
+    VkPhysicalDeviceFeatures2 query = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                       .pNext = features};
+    vkGetPhysicalDeviceFeatures2(physical, &query);
+}
+
+// f16 and integers of 8 bits in arithmetic, of the core.
+static void choose_small_types(Optional *optional, VkPhysicalDevice physical)
+{
+    optional->small = (VkPhysicalDeviceShaderFloat16Int8Features){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES};
+    read_features(physical, &optional->small);
+    if (optional->small.shaderFloat16) optional->needs |= NEEDS_FLOAT16;
+    if (optional->small.shaderInt8) optional->needs |= NEEDS_INT8;
+    link_features(optional, &optional->small);
+}
+
+static void choose_dot(Optional *optional, VkPhysicalDevice physical)
+{
+    const char *name = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+    optional->dot = (VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR};
+    if (!device_has_extension(physical, name)) return;
+    read_features(physical, &optional->dot);
+    if (!optional->dot.shaderIntegerDotProduct) return;
+    add_extension(optional, physical, name);
+    link_features(optional, &optional->dot);
+    optional->needs |= NEEDS_DOT;
+}
+
+// Cooperative matrices, with the memory model that their modules state.
+static void choose_matrix(Optional *optional, VkPhysicalDevice physical)
+{
+    optional->memory_model = (VkPhysicalDeviceVulkanMemoryModelFeatures){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES};
+    optional->matrix = (MatrixFeatures){.sType = (VkStructureType)MATRIX_FEATURES_TYPE,
+                                        .pNext = &optional->memory_model};
+    if (!device_has_extension(physical, MATRIX_EXTENSION)) return;
+    read_features(physical, &optional->matrix);
+    if (!optional->matrix.cooperativeMatrix || !optional->memory_model.vulkanMemoryModel) return;
+    optional->matrix.cooperativeMatrixRobustBufferAccess = VK_FALSE;
+    optional->memory_model.vulkanMemoryModelDeviceScope = VK_FALSE;
+    optional->memory_model.vulkanMemoryModelAvailabilityVisibilityChains = VK_FALSE;
+    add_extension(optional, physical, MATRIX_EXTENSION);
+    link_features(optional, &optional->memory_model);
+    link_features(optional, &optional->matrix);
+    optional->needs |= NEEDS_MATRIX;
+}
+
 void optional_choose(Optional *optional, VkPhysicalDevice physical)
 {
     *optional = (Optional){.features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2}};
@@ -43,4 +94,7 @@ void optional_choose(Optional *optional, VkPhysicalDevice physical)
     optional->calibrated =
         add_extension(optional, physical, VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME);
     choose_statistics(optional, physical);
+    choose_small_types(optional, physical);
+    choose_dot(optional, physical);
+    choose_matrix(optional, physical);
 }

@@ -28,14 +28,10 @@ static uint64_t checksum(const uint8_t *bytes, size_t size)
 static void set_path(Gpu *gpu)
 {
     char folder[900];
-    VkPhysicalDeviceProperties properties;
-    vkGetPhysicalDeviceProperties(gpu->physical, &properties);
+    char identity[64];
     if (!cache_folder(folder, sizeof folder, NULL)) return;
-    char uuid[2 * VK_UUID_SIZE + 1];
-    for (size_t i = 0; i < VK_UUID_SIZE; i++)
-        snprintf(uuid + 2 * i, 3, "%02x", properties.pipelineCacheUUID[i]);
-    snprintf(gpu->cache_path, sizeof gpu->cache_path, "%s/pipelines-%04x-%04x-%s.bin", folder,
-             properties.vendorID, properties.deviceID, uuid);
+    gpu_identity(gpu, identity, sizeof identity);
+    snprintf(gpu->cache_path, sizeof gpu->cache_path, "%s/pipelines-%s.bin", folder, identity);
 }
 
 // The driver's data within the file, or NULL where the file is not whole.

@@ -1,11 +1,13 @@
 // A short scan of SPIR-V: which storage buffers a module reads and writes, from the decorations
-// NonWritable and NonReadable, and which tensors it sees as texel views. Source: the SPIR-V
-// specification, sections 2.3, 3.7, 3.20 and 3.32.
+// NonWritable and NonReadable, which tensors it sees as texel views, and which capabilities it
+// names that a device may lack. Source: the SPIR-V specification, sections 2.3, 3.7, 3.20, 3.31
+// and 3.32.
 #include "gpu/internal.h"
 
 #include <stdlib.h>
 
 enum {
+    OP_CAPABILITY = 17,
     OP_TYPE_POINTER = 32,
     OP_VARIABLE = 59,
     OP_DECORATE = 71,
@@ -17,6 +19,33 @@ enum {
     STORAGE_BUFFER = 12,
     NO_VARIABLE = -1,
 };
+
+// The capabilities that a device of the floor lacks.
+static uint32_t need_of(uint32_t capability)
+{
+    switch (capability) {
+    case 9: // Float16
+        return NEEDS_FLOAT16;
+    case 39: // Int8
+        return NEEDS_INT8;
+    case 6018: // DotProductInput4x8BitPacked
+    case 6019: // DotProduct
+        return NEEDS_DOT;
+    case 6022: // CooperativeMatrixKHR
+        return NEEDS_MATRIX;
+    default:
+        return 0;
+    }
+}
+
+// Capabilities come first in a module.
+static uint32_t scan_needs(const uint32_t *words, size_t count)
+{
+    uint32_t needs = 0;
+    for (size_t at = 5; at + 1 < count && words[at] == (2u << 16 | OP_CAPABILITY); at += 2)
+        needs |= need_of(words[at + 1]);
+    return needs;
+}
 
 // What is known of one id.
 typedef struct {
@@ -80,6 +109,7 @@ bool spirv_access(KernelAccess *access, const uint32_t *words, size_t count)
             access->texels |= 1u << (binding - GPU_BINDINGS);
     }
     access->reads |= access->texels;
+    access->needs = scan_needs(words, count);
     free(ids);
     return true;
 }

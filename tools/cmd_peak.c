@@ -1,0 +1,140 @@
+// strata peak: a device's ceilings, measured once, then read from the cache folder.
+#include "cli.h"
+#include "profile/peak.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// 12.3 GB/s, 45.6 us: three digits and a prefix.
+static void print_scaled(double value, const char *unit, int width)
+{
+    static const char *const prefixes[] = {"n", "u", "m", "", "k", "M", "G", "T", "P", "E"};
+    int at = 3;
+    for (; value >= 1000 && at < 9; at++) value /= 1000;
+    for (; value < 1 && at > 0; at--) value *= 1000;
+    int decimals = value >= 100 ? 0 : value >= 10 ? 1 : 2;
+    char text[40];
+    snprintf(text, sizeof text, "%.*f %s%s", decimals, value, prefixes[at], unit);
+    printf("%*s", width, text);
+}
+
+static void print_row(const char *what, double best, double median, const char *unit,
+                      const char *way)
+{
+    printf("  %-28s", what);
+    print_scaled(best, unit, 14);
+    print_scaled(median, unit, 14);
+    printf("%s%s\n", *way ? "  " : "", way);
+}
+
+// Why a figure of this device is not there.
+static const char *reason(const GpuInfo *info, PeakFigure figure)
+{
+    if (figure == PEAK_F16 && !info->float16) return "the device has no f16 arithmetic";
+    if (figure == PEAK_INT8_DOT && !info->integer_dot)
+        return "the device has no VK_KHR_shader_integer_dot_product";
+    return "the driver does not turn it on";
+}
+
+static void print_matrix(const PeakMatrix *matrix)
+{
+    char what[64];
+    snprintf(what, sizeof what, "%ux%ux%u %s %s + %s%s", matrix->m, matrix->n, matrix->k, matrix->a,
+             matrix->b, matrix->c, matrix->saturating ? " sat" : "");
+    if (matrix->operations_per_second > 0)
+        print_row(what, matrix->operations_per_second, matrix->median, "op/s", "");
+    else
+        printf("  %-28s  not measured\n", what);
+}
+
+static void print(const Peak *peak, const GpuInfo *info)
+{
+    printf("%s\n%s\n", peak->device, peak->driver);
+    if (peak->host[0]) printf("%s\n", peak->host);
+    printf("\n  %-28s%14s%14s\n", "", "best", "median");
+    for (int i = 0; i < PEAK_FIGURES; i++) {
+        PeakFigure figure = (PeakFigure)i;
+        const PeakText *text = peak_text(figure);
+        double best = peak_value(peak, figure);
+        if (best > 0)
+            print_row(text->what, best, peak->median[i], text->unit, peak->way[i]);
+        else
+            printf("  %-28s  not measured: %s\n", text->what, reason(info, figure));
+    }
+    if (!peak->matrix_count) {
+        printf("  %-28s  none: the device has no VK_KHR_cooperative_matrix\n", "matrices");
+        return;
+    }
+    printf("  cooperative matrices, m x n x k\n");
+    for (uint32_t i = 0; i < peak->matrix_count; i++) print_matrix(&peak->matrices[i]);
+}
+
+static int print_json(const Peak *peak)
+{
+    cJSON *root = peak_json(peak);
+    char *text = root ? cJSON_Print(root) : NULL;
+    cJSON_Delete(root);
+    if (!text) {
+        Error err;
+        error_set(&err, "out of memory");
+        return cli_fail(&err);
+    }
+    printf("%s\n", text);
+    cJSON_free(text);
+    return EXIT_OK;
+}
+
+static void show_progress(void *user, uint32_t step, uint32_t steps)
+{
+    const char *device = user;
+    fprintf(stderr, "\rmeasuring %.60s: %u %% ", device, 100 * step / steps);
+    if (step == steps) fprintf(stderr, "\r%80s\r", "");
+}
+
+static bool measure(Gpu *gpu, Peak *peak, Error *err)
+{
+    PeakProgress *progress = isatty(STDERR_FILENO) ? show_progress : NULL;
+    char device[256];
+    Error not_kept;
+    snprintf(device, sizeof device, "%s", gpu_info(gpu)->name);
+    if (!progress) fprintf(stderr, "measuring %s\n", device);
+    if (!peak_measure(gpu, peak, progress, device, err)) return false;
+    if (!peak_save(gpu, peak, &not_kept)) fprintf(stderr, "not kept: %s\n", not_kept.text);
+    return true;
+}
+
+int cmd_peak(int argc, char **argv)
+{
+    static const char usage[] = "strata peak [--again] [--json] [--device N|NAME]";
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"again", no_argument, NULL, 'a'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"device", required_argument, NULL, 'D'},
+                                            {0}};
+    const char *device = NULL;
+    bool again = false, json = false;
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (option == 'h') {
+            printf("usage: %s\n", usage);
+            return EXIT_OK;
+        }
+        if (option == '?') return cli_bad_option(usage, argv);
+        if (option == 'a') again = true;
+        if (option == 'j') json = true;
+        if (option == 'D') device = optarg;
+    }
+    if (optind != argc) return cli_usage(usage, "peak takes no argument");
+    Error err;
+    static Peak peak;
+    Gpu *gpu = gpu_open(device, &err);
+    if (!gpu) return cli_fail(&err);
+    bool ok = (!again && peak_load(gpu, &peak, NULL)) || measure(gpu, &peak, &err);
+    int status = ok ? EXIT_OK : cli_fail(&err);
+    if (ok && json) status = print_json(&peak);
+    if (ok && !json) print(&peak, gpu_info(gpu));
+    gpu_close(gpu);
+    return status;
+}
