@@ -4,17 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool make_module(Gpu *gpu, Kernel kernel, const uint32_t *words, size_t count, Error *err)
+bool kernel_module(Gpu *gpu, VkShaderModule *module, KernelAccess *access, const char *name,
+                   const uint32_t *words, size_t count, Error *err)
 {
     const VkShaderModuleCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
         .codeSize = count * sizeof *words,
         .pCode = words,
     };
-    if (!spirv_access(&gpu->access[kernel], words, count))
-        return error_set(err, "kernel %s: not usable SPIR-V", kernel_sources[kernel].name);
-    VkResult result = vkCreateShaderModule(gpu->device, &info, NULL, &gpu->modules[kernel]);
-    return result == VK_SUCCESS || gpu_fail(gpu, result, kernel_sources[kernel].name, err);
+    if (!spirv_access(access, words, count))
+        return error_set(err, "kernel %s: not usable SPIR-V", name);
+    VkResult result = vkCreateShaderModule(gpu->device, &info, NULL, module);
+    return result == VK_SUCCESS || gpu_fail(gpu, result, name, err);
 }
 
 static bool open_kernel(Gpu *gpu, Kernel kernel, const char *folder, Error *err)
@@ -23,8 +24,8 @@ static bool open_kernel(Gpu *gpu, Kernel kernel, const char *folder, Error *err)
     uint32_t *words = NULL;
     size_t count = 0;
     if (folder && !shader_folder_compile(&words, &count, folder, source, err)) return false;
-    bool ok = words ? make_module(gpu, kernel, words, count, err)
-                    : make_module(gpu, kernel, source->words, source->count, err);
+    bool ok = kernel_module(gpu, &gpu->modules[kernel], &gpu->access[kernel], source->name,
+                            words ? words : source->words, words ? count : source->count, err);
     free(words);
     return ok;
 }
@@ -42,6 +43,7 @@ void kernels_close(Gpu *gpu)
 {
     for (size_t i = 0; i < gpu->pipeline_count; i++)
         vkDestroyPipeline(gpu->device, gpu->pipelines[i].handle, NULL);
+    replacements_close(gpu);
     for (int i = 0; i < KERNEL_COUNT; i++)
         vkDestroyShaderModule(gpu->device, gpu->modules[i], NULL);
     free(gpu->pipelines);
@@ -58,7 +60,7 @@ static VkResult create_pipeline(Gpu *gpu, const Pipeline *want, VkPipeline *hand
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                  .module = gpu->modules[want->kernel],
+                  .module = want->module,
                   .pName = "main",
                   .pSpecializationInfo = &constants},
         .layout = gpu->layout,
@@ -68,11 +70,12 @@ static VkResult create_pipeline(Gpu *gpu, const Pipeline *want, VkPipeline *hand
 
 VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err)
 {
-    Pipeline want = {.kernel = kernel};
+    Pipeline want = {.kernel = kernel, .module = gpu->modules[kernel]};
     memcpy(want.constants, constants, sizeof want.constants);
     for (size_t i = 0; i < gpu->pipeline_count; i++) {
         const Pipeline *have = &gpu->pipelines[i];
-        if (have->kernel == kernel && !memcmp(have->constants, constants, sizeof want.constants))
+        if (have->module == want.module &&
+            !memcmp(have->constants, constants, sizeof want.constants))
             return have->handle;
     }
     Pipeline *list = realloc(gpu->pipelines, (gpu->pipeline_count + 1) * sizeof *list);

@@ -216,6 +216,7 @@ static void told(Tape *tape, CommandKind kind, const Dispatch *dispatch)
 void tape_dispatch(Tape *tape, const Dispatch *dispatch)
 {
     assert(tape->gpu->recording == tape && dispatch->args_bytes <= GPU_ARGS_BYTES);
+    if (tape->gpu->filter && !tape->gpu->filter(tape->gpu->filter_user, dispatch)) return;
     if (tape->failed || !check_bindings(tape, dispatch)) return;
     VkPipeline pipeline =
         kernel_pipeline(tape->gpu, dispatch->kernel, dispatch->constants, &tape->error);
