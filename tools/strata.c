@@ -16,6 +16,7 @@ static const struct {
     {"chat", "a conversation in the terminal", cmd_chat},
     {"calibrate", "choose exit thresholds and drafts for a model, from data", cmd_calibrate},
     {"bench", "tokens per second at each depth and under each policy", cmd_bench},
+    {"profile", "where the time of kernels goes, and what limits them", cmd_profile},
     {"devices", "the Vulkan devices and what they can do", cmd_devices},
     {"convert", "between Hugging Face folders and GGUF files, and from llama2.c", cmd_convert},
     {"tokenize", "turn texts into ids of tokens, or ids into texts", cmd_tokenize},
