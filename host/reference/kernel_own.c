@@ -199,7 +199,7 @@ void distill_expect(KernelBed *bed)
         reference_distill(losses, gradient, t[DI_TEACHER].values, t[DI_LOGITS].values,
                           bed->shape.rows, bed->shape.cols, TEMPERATURE,
                           WEIGHT * DISTILL * TEMPERATURE);
-    want(&t[DI_LOSSES], losses, 4e-6, 4e-6);
+    want(&t[DI_LOSSES], losses, 4e-6 * fmax(1, bed->shape.cols / 512.0), 4e-6);
     want(&t[DI_TEACHER], gradient, 1e-6, 1e-6);
 }
 
