@@ -42,9 +42,11 @@ check_includes() {
         allowed["ops"] = "base gpu shaders"
         allowed["model"] = "base gpu ops shaders"
         allowed["infer"] = allowed["train"] = "base gpu ops model text shaders"
-        allowed["profile"] = "base gpu ops shaders"
+        allowed["reference"] = "base gpu ops shaders"
+        allowed["profile"] = "base gpu ops reference shaders"
         allowed["shaders"] = ""
-        allowed["tools"] = allowed["tests"] = "base text gpu ops model infer train profile shaders"
+        allowed["tools"] = allowed["tests"] = \
+            "base text gpu ops model infer train reference profile shaders"
         # They read and write tokenizers.
         extra["host/model/llama2c.c"] = extra["host/model/hf_folder.c"] = "text"
         extra["host/model/gguf_tokenizer.h"] = extra["host/model/gguf_tokenizer.c"] = "text"

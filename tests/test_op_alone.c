@@ -2,7 +2,7 @@
 // tiles): every op of inference, in every variant, for every type of weights, gives the same bits
 // for 1 row as for n. What speculation, late keys and batches rest on. Values are in test_ops.c.
 #define _POSIX_C_SOURCE 200809L
-#include "support/blocks.h"
+#include "reference/blocks.h"
 #include "support/device.h"
 #include "support/halves.h"
 #include "support/op_check.h"
@@ -44,7 +44,7 @@ static void slice(OpProblem *part, const OpCase *op, const OpProblem *whole, uin
 {
     OpShape shape = whole->shape;
     shape.rows = rows;
-    op_problem_make(part, op, &shape, 5);
+    assert_true(op_problem_make(part, op, &shape, 5));
     for (uint32_t i = 0; i < op->inputs; i++) {
         OpSize size = op->size(&shape, (int)i);
         uint64_t skip = size.per_row ? (uint64_t)first * size.cols : 0;
@@ -75,7 +75,7 @@ static void check_op(const char *name, const OpShape *shape, const OpWay *way)
 {
     OpTrial whole;
     OpProblem problem;
-    op_problem_make(&problem, op_case(name), shape, 5);
+    assert_true(op_problem_make(&problem, op_case(name), shape, 5));
     op_trial_open(&whole, device, op_case(name), &problem, way, false);
     guards_run(&whole.guards, whole.tape);
     for (int i = 0; i < COUNT_COUNT; i++) {
@@ -364,7 +364,8 @@ static void make_cache_problem(OpProblem *p, uint32_t size)
 {
     static const uint32_t positions[] = {0, 1, 31, 32, 33, 50, CACHE - 1};
     const OpCase *op = op_case("attention");
-    op_problem_make(p, op, &(OpShape){.rows = QUERIES, .heads = 4, .kv_heads = 2, .size = size}, 9);
+    assert_true(op_problem_make(
+        p, op, &(OpShape){.rows = QUERIES, .heads = 4, .kv_heads = 2, .size = size}, 9));
     for (uint32_t r = 0; r < QUERIES; r++) {
         uint32_t position = r < 7 ? positions[r] : r * 37 % CACHE;
         // The last word is where the list of pages begins; without pages nothing reads it.

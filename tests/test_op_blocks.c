@@ -4,10 +4,10 @@
 #define _POSIX_C_SOURCE 200809L
 #include "base/quant.h"
 #include "gpu/blocks.h"
-#include "support/blocks.h"
+#include "reference/blocks.h"
 #include "support/device.h"
 #include "support/halves.h"
-#include "support/op_cases.h"
+#include "reference/op_cases.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
 #include "ops/ops.h"
 #include "support/device.h"
 #include "support/halves.h"
-#include "support/op_cases.h"
+#include "reference/op_cases.h"
 
 #include "../shaders/args.h"
 

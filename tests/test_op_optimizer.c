@@ -3,7 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "model/safetensors.h"
 #include "support/guards.h"
-#include "support/op_cases.h"
+#include "reference/op_cases.h"
 
 #include "../shaders/args.h"
 

@@ -53,7 +53,7 @@ static void open_and_run(OpTrial *trial, const OpCase *op, const OpShape *shape,
                          bool backward)
 {
     OpProblem problem;
-    op_problem_make(&problem, op, shape, 5);
+    assert_true(op_problem_make(&problem, op, shape, 5));
     op_trial_open(trial, gpu, op, &problem, way, backward);
     guards_run(&trial->guards, trial->tape);
 }
@@ -96,8 +96,8 @@ static void attention_with_large_scores(void **state)
         OpTrial trial;
         OpProblem problem;
         const OpWay way = {.variable = "STRATA_LANES", .value = lanes[i]};
-        op_problem_make(&problem, op, &(OpShape){.rows = 20, .heads = 1, .kv_heads = 1, .size = 8},
-                        2);
+        assert_true(op_problem_make(
+            &problem, op, &(OpShape){.rows = 20, .heads = 1, .kv_heads = 1, .size = 8}, 2));
         for (int at = 0; at < 20 * 8; at++) problem.in[0][at] *= 1024;
         op_trial_open(&trial, gpu, op, &problem, &way, false);
         guards_run(&trial.guards, trial.tape);
@@ -155,7 +155,7 @@ static void check_extreme(const char *lanes)
     OpProblem problem;
     const OpCase *op = op_case("cross_entropy");
     const OpWay way = {.variable = "STRATA_LANES", .value = lanes};
-    op_problem_make(&problem, op, &(OpShape){.rows = LOSS_ROWS, .cols = LOSS_COLS}, 2);
+    assert_true(op_problem_make(&problem, op, &(OpShape){.rows = LOSS_ROWS, .cols = LOSS_COLS}, 2));
     memcpy(problem.in[0], EXTREME, sizeof EXTREME);
     memcpy(problem.table, EXTREME_TARGETS, sizeof EXTREME_TARGETS);
     op_trial_open(&trial, gpu, op, &problem, &way, true);
@@ -188,7 +188,7 @@ static void loss_of_a_large_vocabulary(void **state)
     OpTrial trial;
     OpProblem problem;
     const OpCase *op = op_case("cross_entropy");
-    op_problem_make(&problem, op, &(OpShape){.rows = ROWS, .cols = COLS}, 2);
+    assert_true(op_problem_make(&problem, op, &(OpShape){.rows = ROWS, .cols = COLS}, 2));
     op_trial_open(&trial, gpu, op, &problem, &(OpWay){.variable = NULL}, true);
     guards_run(&trial.guards, trial.tape);
     double want[2 * ROWS], *gradient = calloc(ROWS * COLS, sizeof *gradient), *d[] = {gradient};

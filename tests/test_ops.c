@@ -1,5 +1,5 @@
-// Every op against its reference: one row of tests/support/op_cases.c, five checks each. What spans
-// several rows or runs of an op is in test_op_rules.c.
+// Every op against its reference: one row of host/reference/op_cases.c, five checks each. What
+// spans several rows or runs of an op is in test_op_rules.c.
 #include "support/op_check.h"
 
 #include <stdarg.h>

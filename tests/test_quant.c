@@ -3,7 +3,7 @@
 // How the GPU reads them is in test_op_blocks.c.
 #include "base/half.h"
 #include "base/quant.h"
-#include "support/blocks.h"
+#include "reference/blocks.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -9,6 +9,8 @@ static const struct {
     int (*run)(int argc, char **argv);
 } PARTS[] = {
     {"static", "what the driver's compiler says of every kernel; nothing runs", cmd_profile_static},
+    {"shader", "one kernel alone: its errors and times, beside another version of its source",
+     cmd_profile_shader},
 };
 enum { PART_COUNT = sizeof PARTS / sizeof *PARTS };
 

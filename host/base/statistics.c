@@ -76,3 +76,29 @@ bool statistics_compare(SeriesRatio *out, const double *a, size_t m, const doubl
     free(ratios);
     return true;
 }
+
+// The largest k with P(X < k) <= 0.025, X being how many of count fair coins show heads.
+static size_t cut_sign(size_t count)
+{
+    double below = 0;
+    size_t k = 0;
+    for (; k <= count / 2; k++) {
+        double n = (double)count, heads = (double)k;
+        below += exp(lgamma(n + 1) - lgamma(heads + 1) - lgamma(n - heads + 1) - n * log(2));
+        if (below > 0.025) break;
+    }
+    return k;
+}
+
+SeriesRatio statistics_compare_pairs(const double *a, const double *b, size_t count)
+{
+    double ratios[STATISTICS_MOST];
+    assert(count > 0 && count <= STATISTICS_MOST);
+    for (size_t i = 0; i < count; i++) ratios[i] = a[i] / b[i];
+    qsort(ratios, count, sizeof *ratios, ascending);
+    size_t k = cut_sign(count);
+    return (SeriesRatio){.ratio = middle(ratios, count),
+                         .low = ratios[k ? k - 1 : 0],
+                         .high = ratios[k ? count - k : count - 1],
+                         .known = k > 0};
+}

@@ -195,4 +195,22 @@ Gpu *tape_gpu(const Tape *tape);
 // passed over. On failure nothing of the list runs any more, but some of it may have run.
 bool gpu_run(Gpu *gpu, Tape *const *tapes, size_t count, Error *err);
 
+// ---- for those who write kernels ---------------------------------------------------------------
+
+// Compiles the GLSL at path now, with the macros of that kernel, and records it from then on in the
+// kernel's place; tapes that are recorded keep what they have. False, and nothing has changed: the
+// first error of the compiler ("FILE:LINE: error: ..."), or a tensor that the kernel has not.
+// Includes are looked for beside the file, then in STRATA_SHADER_DIR, then in the program, which
+// has all of shaders/.
+bool gpu_replace_kernel(Gpu *gpu, Kernel kernel, const char *path, Error *err);
+// The kernel itself is recorded again.
+void gpu_restore_kernel(Gpu *gpu, Kernel kernel);
+// The GLSL of shaders/NAME ("rmsnorm.comp", "args.h") that this program was made with, or NULL.
+const char *gpu_shader_text(const char *name);
+
+// Asked of each dispatch as it is recorded, before anything is made of it; false leaves it out.
+// NULL: none.
+typedef bool DispatchFilter(void *user, const Dispatch *dispatch);
+void gpu_filter(Gpu *gpu, DispatchFilter *filter, void *user);
+
 #endif

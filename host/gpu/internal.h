@@ -25,9 +25,21 @@ typedef struct {
 
 typedef struct {
     Kernel kernel;
+    VkShaderModule module; // of the kernel when it was made: gpu_replace_kernel changes it
     uint32_t constants[GPU_CONSTANTS];
     VkPipeline handle;
 } Pipeline;
+
+// A module that took another one's place. Both live until the device closes, as pipelines are found
+// by their module, and a handle must not come again.
+typedef struct {
+    Kernel kernel;
+    VkShaderModule module, original;
+    KernelAccess original_access;
+    KernelWords original_words;
+    uint32_t *words; // malloc'ed
+    bool restored;
+} Replacement;
 
 // A VkBuffer with memory, cut into spans. Lives until the device closes: lavapipe 22.3 reads freed
 // memory when buffers are destroyed that were once bound.
@@ -88,6 +100,10 @@ struct Gpu {
     KernelWords words[KERNEL_COUNT];
     Pipeline *pipelines; // (pipeline_count)
     size_t pipeline_count;
+    Replacement *replacements; // (replacement_count)
+    size_t replacement_count;
+    DispatchFilter *filter; // or NULL
+    void *filter_user;
 
     Block **blocks; // (block_count)
     size_t block_count;
@@ -142,12 +158,22 @@ bool spirv_group(SpirvGroup *group, const uint32_t *words, size_t count, const u
 // where there is none.
 bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder,
                            const KernelSource *source, Error *err);
+// The same of one file, wherever it is; it includes what lies in its folder, in STRATA_SHADER_DIR,
+// or in the program.
+bool shader_file_compile(uint32_t **words, size_t *count, const char *path,
+                         const KernelSource *source, Error *err);
+// replace.c
+void replacements_close(Gpu *gpu);
 // pipeline_cache.c
 bool pipeline_cache_open(Gpu *gpu, Error *err);
 void pipeline_cache_close(Gpu *gpu);
 // kernels.c
 bool kernels_open(Gpu *gpu, Error *err);
 void kernels_close(Gpu *gpu);
+// A module of the SPIR-V (none where the device lacks what it needs), and what it reads and writes;
+// name is for messages.
+bool kernel_module(Gpu *gpu, VkShaderModule *module, KernelAccess *access, const char *name,
+                   const uint32_t *words, size_t count, Error *err);
 VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err);
 // A pipeline of one's own, which kernel_pipeline does not know of.
 VkResult kernel_build(Gpu *gpu, Kernel kernel, const uint32_t *constants,

@@ -4,20 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool make_module(Gpu *gpu, Kernel kernel, Error *err)
+bool kernel_module(Gpu *gpu, VkShaderModule *module, KernelAccess *access, const char *name,
+                   const uint32_t *words, size_t count, Error *err)
 {
-    const uint32_t *words = gpu->words[kernel].words;
-    size_t count = gpu->words[kernel].count;
     const VkShaderModuleCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
         .codeSize = count * sizeof *words,
         .pCode = words,
     };
-    if (!spirv_access(&gpu->access[kernel], words, count))
-        return error_set(err, "kernel %s: not usable SPIR-V", kernel_sources[kernel].name);
-    if (!gpu_has_kernel(gpu, kernel)) return true; // no module: the device could not take it
-    VkResult result = vkCreateShaderModule(gpu->device, &info, NULL, &gpu->modules[kernel]);
-    return result == VK_SUCCESS || gpu_fail(gpu, result, kernel_sources[kernel].name, err);
+    *module = VK_NULL_HANDLE;
+    if (!spirv_access(access, words, count))
+        return error_set(err, "kernel %s: not usable SPIR-V", name);
+    if (access->needs & ~gpu->optional.needs) return true;
+    VkResult result = vkCreateShaderModule(gpu->device, &info, NULL, module);
+    return result == VK_SUCCESS || gpu_fail(gpu, result, name, err);
 }
 
 static bool open_kernel(Gpu *gpu, Kernel kernel, const char *folder, Error *err)
@@ -28,7 +28,8 @@ static bool open_kernel(Gpu *gpu, Kernel kernel, const char *folder, Error *err)
     size_t count = 0;
     if (folder && !shader_folder_compile(&own->own, &count, folder, source, err)) return false;
     if (own->own) *own = (KernelWords){own->own, count, own->own};
-    return make_module(gpu, kernel, err);
+    return kernel_module(gpu, &gpu->modules[kernel], &gpu->access[kernel], source->name, own->words,
+                         own->count, err);
 }
 
 bool gpu_has_kernel(const Gpu *gpu, Kernel kernel)
@@ -49,6 +50,7 @@ void kernels_close(Gpu *gpu)
 {
     for (size_t i = 0; i < gpu->pipeline_count; i++)
         vkDestroyPipeline(gpu->device, gpu->pipelines[i].handle, NULL);
+    replacements_close(gpu);
     for (int i = 0; i < KERNEL_COUNT; i++) {
         vkDestroyShaderModule(gpu->device, gpu->modules[i], NULL);
         free(gpu->words[i].own);
@@ -84,11 +86,12 @@ VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, E
                   kernel_sources[kernel].name);
         return VK_NULL_HANDLE;
     }
-    Pipeline want = {.kernel = kernel};
+    Pipeline want = {.kernel = kernel, .module = gpu->modules[kernel]};
     memcpy(want.constants, constants, sizeof want.constants);
     for (size_t i = 0; i < gpu->pipeline_count; i++) {
         const Pipeline *have = &gpu->pipelines[i];
-        if (have->kernel == kernel && !memcmp(have->constants, constants, sizeof want.constants))
+        if (have->module == want.module &&
+            !memcmp(have->constants, constants, sizeof want.constants))
             return have->handle;
     }
     Pipeline *list = realloc(gpu->pipelines, (gpu->pipeline_count + 1) * sizeof *list);

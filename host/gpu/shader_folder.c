@@ -1,5 +1,6 @@
-// GLSL compiled at start, for those who tune shaders: STRATA_SHADER_DIR/FILE.comp through
-// libshaderc.
+// GLSL compiled at run time through libshaderc, for those who tune shaders:
+// STRATA_SHADER_DIR/FILE.comp at start, or any file in a kernel's place.
+#define _POSIX_C_SOURCE 200809L
 #include "gpu/internal.h"
 #include "base/file.h"
 
@@ -9,7 +10,14 @@
 
 enum { SOURCE_LIMIT = 1 << 22, INCLUDE_DEPTH = 16 };
 
-// An #include "..." of a shader: the file of that name in the folder.
+// Where the files lie that a shader includes.
+typedef struct {
+    char folder[1024];
+    const char *other; // where it is not there; may be NULL
+    bool embedded;     // where it is in neither: what the program was made with
+} Folders;
+
+// An #include "..." of a shader.
 typedef struct {
     shaderc_include_result result;
     char path[1024];
@@ -17,19 +25,37 @@ typedef struct {
     Error error;
 } Include;
 
-static shaderc_include_result *open_include(void *folder, const char *name, int type,
+// The file's text in *include, or an error; one of the program's own is copied.
+static void find_include(Include *include, size_t *size, const Folders *folders, const char *name)
+{
+    const char *own = folders->embedded ? gpu_shader_text(name) : NULL;
+    if (!path_join(include->path, sizeof include->path, folders->folder, name, &include->error))
+        return;
+    if (folders->other && !file_exists(include->path) &&
+        !path_join(include->path, sizeof include->path, folders->other, name, &include->error))
+        return;
+    if (!own || file_exists(include->path)) {
+        file_read(&include->text, size, include->path, SOURCE_LIMIT, &include->error);
+        return;
+    }
+    snprintf(include->path, sizeof include->path, "%s", name);
+    include->text = strdup(own);
+    *size = strlen(own);
+    if (!include->text) error_set(&include->error, "%s: out of memory", name);
+}
+
+static shaderc_include_result *open_include(void *folders, const char *name, int type,
                                             const char *from, size_t depth)
 {
     (void)type;
     Include *include = calloc(1, sizeof *include);
     if (!include) abort(); // shaderc offers no way to say so
     size_t size = 0;
-    if (depth > INCLUDE_DEPTH) { // a file that includes itself would go on until the stack ends
+    if (depth > INCLUDE_DEPTH) // a file that includes itself would go on until the stack ends
         error_set(&include->error, "%s: files include one another more than %d deep", from,
                   INCLUDE_DEPTH);
-    } else if (path_join(include->path, sizeof include->path, folder, name, &include->error)) {
-        file_read(&include->text, &size, include->path, SOURCE_LIMIT, &include->error);
-    }
+    else
+        find_include(include, &size, folders, name);
     if (include->text) {
         include->result.source_name = include->path;
         include->result.source_name_length = strlen(include->path);
@@ -44,9 +70,9 @@ static shaderc_include_result *open_include(void *folder, const char *name, int 
     return &include->result;
 }
 
-static void close_include(void *folder, shaderc_include_result *result)
+static void close_include(void *folders, shaderc_include_result *result)
 {
-    (void)folder;
+    (void)folders;
     Include *include = result->user_data;
     free(include->text);
     free(include);
@@ -82,19 +108,19 @@ static void define_macros(shaderc_compile_options_t options, const char *macros)
     }
 }
 
-static void set_options(shaderc_compile_options_t options, char *folder, const char *macros)
+static void set_options(shaderc_compile_options_t options, Folders *folders, const char *macros)
 {
     shaderc_compile_options_set_target_env(options, shaderc_target_env_vulkan,
                                            shaderc_env_version_vulkan_1_2);
     shaderc_compile_options_set_optimization_level(options, shaderc_optimization_level_performance);
     // An older #version makes glslang print its own built-ins as errors.
     shaderc_compile_options_set_forced_version_profile(options, 450, shaderc_profile_none);
-    shaderc_compile_options_set_include_callbacks(options, open_include, close_include, folder);
+    shaderc_compile_options_set_include_callbacks(options, open_include, close_include, folders);
     define_macros(options, macros);
 }
 
-static bool compile(uint32_t **words, size_t *count, char *folder, const char *path,
-                    const char *macros, const char *text, size_t size, Error *err)
+static bool compile_text(uint32_t **words, size_t *count, Folders *folders, const char *path,
+                         const char *macros, const char *text, size_t size, Error *err)
 {
     // Without a version libshaderc takes one of its own and fails over its own built-ins.
     if (!strstr(text, "#version")) return error_set(err, "%s:1: error: no #version", path);
@@ -102,7 +128,7 @@ static bool compile(uint32_t **words, size_t *count, char *folder, const char *p
     shaderc_compile_options_t options = shaderc_compile_options_initialize();
     bool ok = compiler && options;
     if (ok) {
-        set_options(options, folder, macros);
+        set_options(options, folders, macros);
         shaderc_compilation_result_t result = shaderc_compile_into_spv(
             compiler, text, size, shaderc_compute_shader, path, "main", options);
         ok = result &&
@@ -120,22 +146,42 @@ static bool compile(uint32_t **words, size_t *count, char *folder, const char *p
     return ok;
 }
 
+static bool compile_file(uint32_t **words, size_t *count, Folders *folders, const char *path,
+                         const char *macros, Error *err)
+{
+    char *text;
+    size_t size;
+    if (!file_read(&text, &size, path, SOURCE_LIMIT, err)) return false;
+    bool ok = compile_text(words, count, folders, path, macros, text, size, err);
+    free(text);
+    return ok;
+}
+
 bool shader_folder_compile(uint32_t **words, size_t *count, const char *folder,
                            const KernelSource *source, Error *err)
 {
-    char path[1024], file[128], here[1024];
+    char path[1024], file[128];
+    Folders folders = {.other = NULL};
     snprintf(file, sizeof file, "%s.comp", source->file);
-    snprintf(here, sizeof here, "%s", folder);
+    snprintf(folders.folder, sizeof folders.folder, "%s", folder);
     *words = NULL;
     if (!path_join(path, sizeof path, folder, ".", err)) return false;
     if (!file_exists(path)) // FOLDER/. : a file is no folder
         return error_set(err, "STRATA_SHADER_DIR: %s: no such folder", folder);
     if (!path_join(path, sizeof path, folder, file, err)) return false;
     if (!file_exists(path)) return true; // the embedded kernel serves
-    char *text;
-    size_t size;
-    if (!file_read(&text, &size, path, SOURCE_LIMIT, err)) return false;
-    bool ok = compile(words, count, here, path, source->macros, text, size, err);
-    free(text);
-    return ok;
+    return compile_file(words, count, &folders, path, source->macros, err);
+}
+
+bool shader_file_compile(uint32_t **words, size_t *count, const char *path,
+                         const KernelSource *source, Error *err)
+{
+    const char *other = getenv("STRATA_SHADER_DIR"), *slash = strrchr(path, '/');
+    Folders folders = {.folder = ".", .other = other && *other ? other : NULL, .embedded = true};
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof folders.folder) return error_set(err, "%s: the path is too long", path);
+    if (slash) memcpy(folders.folder, path, length ? length : 1); // "/" is a folder, too
+    if (slash) folders.folder[length ? length : 1] = 0;
+    *words = NULL;
+    return compile_file(words, count, &folders, path, source->macros, err);
 }

@@ -223,6 +223,7 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
         tape->seen(tape->seen_user, dispatch);
         return;
     }
+    if (tape->gpu->filter && !tape->gpu->filter(tape->gpu->filter_user, dispatch)) return;
     if (tape->failed || !check_bindings(tape, dispatch)) return;
     VkPipeline pipeline =
         kernel_pipeline(tape->gpu, dispatch->kernel, dispatch->constants, &tape->error);

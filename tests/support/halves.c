@@ -2,7 +2,7 @@
 #include "support/halves.h"
 #include "base/half.h"
 #include "support/device.h"
-#include "support/op_cases.h"
+#include "reference/op_cases.h"
 
 #include "../../shaders/args.h"
 

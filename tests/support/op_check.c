@@ -21,16 +21,6 @@ static double *doubles(OpSize size)
 
 // ---- the reference against itself --------------------------------------------------------------
 
-static void fill_dy(double *dy, OpSize size, const OpCase *op, uint64_t seed)
-{
-    op_random(dy, (uint64_t)size.rows * size.cols, seed);
-    if (!(op->flags & LOSS)) return;
-    for (uint32_t r = 0; r < size.rows; r++) {
-        dy[2 * r] = OP_LOSS_WEIGHT;
-        dy[2 * r + 1] = 0;
-    }
-}
-
 // sum of dy * y at a point.
 static double objective(const OpCase *op, const OpProblem *problem, const double *dy, double *y,
                         uint64_t count)
@@ -45,11 +35,11 @@ static void check_gradient(const OpCase *op, const OpShape *shape)
 {
     const double h = 1e-5;
     OpProblem problem;
-    op_problem_make(&problem, op, shape, 1);
+    assert_true(op_problem_make(&problem, op, shape, 1));
     OpSize out = op->size(shape, -1);
     uint64_t count = (uint64_t)out.rows * out.cols;
     double *dy = doubles(out), *y = doubles(out), *d[OP_INPUTS] = {0};
-    fill_dy(dy, out, op, 77);
+    op_fill_dy(dy, out, op, 77);
     for (uint32_t i = 0; i < op->inputs; i++) d[i] = doubles(op->size(shape, (int)i));
     op->backward(d, dy, &problem);
     for (uint32_t i = 0; i < op->inputs; i++) {
@@ -115,7 +105,7 @@ static void add_inputs(OpTrial *t)
 static void add_extras(OpTrial *t)
 {
     OpExtra extras[OP_EXTRAS] = {0};
-    if (t->op->extras) t->op->extras(extras, &t->problem);
+    if (t->op->extras) assert_true(t->op->extras(extras, &t->problem));
     for (uint32_t i = 0; i < OP_EXTRAS && extras[i].size.rows; i++) {
         Guard *guard = add(t, extras[i].size, 0);
         if (extras[i].values)
@@ -146,7 +136,7 @@ static void add_gradients(OpTrial *t)
 {
     OpSize size = t->op->size(&t->problem.shape, -1);
     t->dy = doubles(size);
-    fill_dy(t->dy, size, t->op, 99);
+    op_fill_dy(t->dy, size, t->op, 99);
     Guard *dy = add(t, size, 0);
     guard_put_doubles(dy, 0, size.rows, t->dy);
     t->run.dy = dy->view;
@@ -266,7 +256,7 @@ static void try_way(Gpu *gpu, const OpCase *op, const OpShape *shape, const OpWa
 {
     OpTrial trial;
     OpProblem problem;
-    op_problem_make(&problem, op, shape, 3);
+    assert_true(op_problem_make(&problem, op, shape, 3));
     op_trial_open(&trial, gpu, op, &problem, way, backward);
     guards_run(&trial.guards, trial.tape);
     if (backward)

@@ -4,7 +4,7 @@
 #define STRATA_TESTS_SUPPORT_OP_CHECK_H
 
 #include "support/guards.h"
-#include "support/op_cases.h"
+#include "reference/op_cases.h"
 
 // One way of running: which rows, which kernels.
 typedef struct {

@@ -1,8 +1,8 @@
 // The ops in double: see ops_reference.h.
-#include "support/ops_reference.h"
+#include "reference/ops_reference.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <stddef.h>
 
 // ---- rows --------------------------------------------------------------------------------------
 
@@ -205,22 +205,10 @@ static uint32_t softmax(double *shares, const OpProblem *p, uint32_t r, uint32_t
     return count;
 }
 
-static double *make_shares(const OpProblem *p)
-{
-    uint32_t most = 1;
-    for (uint32_t r = 0; r < p->shape.rows; r++) {
-        uint32_t count = p->table[4 * r + 2] - p->table[4 * r + 1];
-        if (count > most) most = count;
-    }
-    double *shares = malloc(most * sizeof *shares);
-    if (!shares) abort();
-    return shares;
-}
-
 void reference_attention(double *y, const OpProblem *p)
 {
     const OpShape *s = &p->shape;
-    double *shares = make_shares(p);
+    double *shares = p->scratch;
     for (uint32_t r = 0; r < s->rows; r++) {
         for (uint32_t head = 0; head < s->heads; head++) {
             uint32_t count = softmax(shares, p, r, head), first = p->table[4 * r + 1];
@@ -232,7 +220,6 @@ void reference_attention(double *y, const OpProblem *p)
             }
         }
     }
-    free(shares);
 }
 
 // One row and head: what its output's gradient `up` (size) adds to dq, dk and dv.
@@ -257,21 +244,20 @@ static void attention_row_back(double *const *d, const double *up, double *share
 
 void reference_attention_back(double *const *d, const double *dy, const OpProblem *p)
 {
-    double *shares = make_shares(p);
     for (uint32_t r = 0; r < p->shape.rows; r++)
         for (uint32_t head = 0; head < p->shape.heads; head++)
-            attention_row_back(d, dy + query_at(&p->shape, r, head), shares, p, r, head);
-    free(shares);
+            attention_row_back(d, dy + query_at(&p->shape, r, head), p->scratch, p, r, head);
 }
 
 // ---- loss and optimizer ------------------------------------------------------------------------
 
-static double log_sum(const double *x, uint32_t count)
+// log(sum exp(x / temperature))
+static double log_sum(const double *x, uint32_t count, double temperature)
 {
     double most = -INFINITY, sum = 0;
     for (uint32_t i = 0; i < count; i++) most = fmax(most, x[i]);
-    for (uint32_t i = 0; i < count; i++) sum += exp(x[i] - most);
-    return most + log(sum);
+    for (uint32_t i = 0; i < count; i++) sum += exp((x[i] - most) / temperature);
+    return most / temperature + log(sum);
 }
 
 static uint32_t largest(const double *x, uint32_t count)
@@ -286,7 +272,7 @@ void reference_cross_entropy(double *y, const OpProblem *p)
 {
     for (uint32_t r = 0; r < p->shape.rows; r++) {
         const double *x = p->in[0] + r * p->shape.cols;
-        y[2 * r] = log_sum(x, p->shape.cols) - x[p->table[r]];
+        y[2 * r] = log_sum(x, p->shape.cols, 1) - x[p->table[r]];
         y[2 * r + 1] = largest(x, p->shape.cols) == p->table[r];
     }
 }
@@ -295,9 +281,25 @@ void reference_cross_entropy_back(double *const *d, const double *dy, const OpPr
 {
     for (uint32_t r = 0; r < p->shape.rows; r++) {
         uint32_t first = r * p->shape.cols;
-        double total = log_sum(p->in[0] + first, p->shape.cols);
+        double total = log_sum(p->in[0] + first, p->shape.cols, 1);
         for (uint32_t c = 0; c < p->shape.cols; c++)
             d[0][first + c] += dy[2 * r] * (exp(p->in[0][first + c] - total) - (c == p->table[r]));
+    }
+}
+
+void reference_distill(double *losses, double *gradient, const double *teacher,
+                       const double *logits, uint32_t rows, uint32_t cols, double temperature,
+                       double factor)
+{
+    for (uint32_t r = 0; r < rows; r++) {
+        const double *p = teacher + (size_t)r * cols, *q = logits + (size_t)r * cols;
+        double total_p = log_sum(p, cols, temperature), total_q = log_sum(q, cols, temperature);
+        losses[r] = 0;
+        for (uint32_t c = 0; c < cols; c++) {
+            double log_p = p[c] / temperature - total_p, log_q = q[c] / temperature - total_q;
+            losses[r] += temperature * temperature * exp(log_p) * (log_p - log_q);
+            gradient[(size_t)r * cols + c] = factor * (exp(log_q) - exp(log_p));
+        }
     }
 }
 

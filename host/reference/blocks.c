@@ -1,5 +1,5 @@
 // What tests of quantised values share: see blocks.h.
-#include "support/blocks.h"
+#include "reference/blocks.h"
 
 #include <math.h>
 

@@ -1,10 +1,11 @@
-// The table of ops under test: for each its reference, how to record it, and shapes. Adding an op
-// is adding a row. How a row is checked is in op_check.h.
-#ifndef STRATA_TESTS_SUPPORT_OP_CASES_H
-#define STRATA_TESTS_SUPPORT_OP_CASES_H
+// The table of ops: for each its reference, how to record it, and shapes at which a kernel goes
+// wrong that is not careful. Adding an op is adding a row. Tests check every row (op_check.h
+// there); kernel_cases.h makes kernels of them that are run one by one.
+#ifndef STRATA_REFERENCE_OP_CASES_H
+#define STRATA_REFERENCE_OP_CASES_H
 
 #include "ops/ops.h"
-#include "support/ops_reference.h"
+#include "reference/ops_reference.h"
 
 #include <stdbool.h>
 
@@ -59,7 +60,7 @@ typedef struct {
     OpSize (*size)(const OpShape *shape, int which); // of in[which], of y for -1
     uint32_t table_cols;                             // 0: no table
     void (*fill_table)(OpProblem *problem);
-    void (*extras)(OpExtra *extras, const OpProblem *problem); // may be NULL
+    bool (*extras)(OpExtra *extras, const OpProblem *problem); // may be NULL; false: out of memory
     OpForward *forward;
     OpBackward *backward;
     void (*record)(const OpRun *run);
@@ -71,16 +72,20 @@ typedef struct {
 extern const OpCase OP_CASES[];
 extern const uint32_t OP_CASE_COUNT;
 
-// The row of that name.
+// The row of that name, or NULL.
 const OpCase *op_case(const char *name);
 
-// Random inputs and the table for a case; every value is exact in f32.
-void op_problem_make(OpProblem *problem, const OpCase *op, const OpShape *shape, uint64_t seed);
+// Random inputs and the table for a case; every value is exact in f32. False: out of memory, and
+// nothing is left to be freed.
+bool op_problem_make(OpProblem *problem, const OpCase *op, const OpShape *shape, uint64_t seed);
 void op_problem_free(OpProblem *problem);
 // values (count) in (-1, 1), exact in f32; the same for the same seed.
 void op_random(double *values, uint64_t count, uint64_t seed);
-// The row table of sequences laid end to end: lengths 3, 1, 9, 30, 3 ... cut at `rows`.
-void op_row_table(uint32_t *table, uint32_t rows);
+// A gradient that comes in, (size) of y.
+void op_fill_dy(double *dy, OpSize size, const OpCase *op, uint64_t seed);
+// The row table of sequences laid end to end, cut at `rows`: of that length each or, for 0, of 3,
+// 1, 9, 30, 3 ...
+void op_row_table(uint32_t *table, uint32_t rows, uint32_t sequence);
 // Cosines and sines as the model makes them: (context, size).
 void op_turns(float *turns, uint32_t context, uint32_t size, double theta);
 

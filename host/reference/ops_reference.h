@@ -1,7 +1,8 @@
-// What the ops compute, in double and in the plainest way: the measure for the kernels. Knows no
-// GPU. Forward writes y; backward adds to the gradients of the inputs.
-#ifndef STRATA_TESTS_SUPPORT_OPS_REFERENCE_H
-#define STRATA_TESTS_SUPPORT_OPS_REFERENCE_H
+// What the ops compute, in double and in the plainest way: the measure for the kernels, in tests
+// and for those who write one. Knows no GPU. Forward writes y; backward adds to the gradients of
+// the inputs.
+#ifndef STRATA_REFERENCE_OPS_REFERENCE_H
+#define STRATA_REFERENCE_OPS_REFERENCE_H
 
 #include <stdint.h>
 
@@ -13,6 +14,7 @@ typedef struct {
     uint32_t cols;   // of a row; of x in a matrix product
     uint32_t others; // rows of w; of an embedding; of what gather and scatter reach into
     uint32_t heads, kv_heads, size;
+    uint32_t sequence; // rows of a sequence; 0: a few of different lengths
 } OpShape;
 
 // An op's arguments.
@@ -22,6 +24,7 @@ typedef struct {
     uint32_t *table;       // (rows) tokens, indices or targets; (rows, 4) the row table
     double epsilon;        // of rmsnorm
     double theta;          // of rope
+    double *scratch;       // (rows) of attention, as no row attends to more keys
 } OpProblem;
 
 typedef void OpForward(double *y, const OpProblem *problem);
@@ -48,6 +51,12 @@ OpForward reference_gather; // in: x (others, cols)
 OpBackward reference_gather_back;
 OpForward reference_cross_entropy; // in: logits (rows, cols); y (rows, 2): loss, 1 for a hit
 OpBackward reference_cross_entropy_back;
+
+// Self-distillation: loss[r] = T^2 KL(softmax(teacher / T) || softmax(logits / T)); gradient (rows,
+// cols), factor times that of the loss in the logits / T, written.
+void reference_distill(double *losses, double *gradient, const double *teacher,
+                       const double *logits, uint32_t rows, uint32_t cols, double temperature,
+                       double factor);
 
 // One AdamW update as PyTorch's: decay of the weight, then the step; step counts from 1.
 typedef struct {

@@ -1,5 +1,5 @@
-// The table of ops under test: see op_cases.h.
-#include "support/op_cases.h"
+// The table of ops: see op_cases.h.
+#include "reference/op_cases.h"
 
 #include "../../shaders/args.h"
 
@@ -11,9 +11,7 @@ enum { Y = -1 }; // OpCase.size of the output
 
 static void *take(uint64_t count, size_t size)
 {
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory) abort();
-    return memory;
+    return calloc(count ? count : 1, size);
 }
 
 // ---- inputs ------------------------------------------------------------------------------------
@@ -27,11 +25,23 @@ void op_random(double *values, uint64_t count, uint64_t seed)
     }
 }
 
-void op_row_table(uint32_t *table, uint32_t rows)
+void op_fill_dy(double *dy, OpSize size, const OpCase *op, uint64_t seed)
+{
+    op_random(dy, (uint64_t)size.rows * size.cols, seed);
+    if (!(op->flags & LOSS)) return;
+    for (uint32_t r = 0; r < size.rows; r++) {
+        dy[2 * r] = OP_LOSS_WEIGHT;
+        dy[2 * r + 1] = 0;
+    }
+}
+
+void op_row_table(uint32_t *table, uint32_t rows, uint32_t sequence)
 {
     static const uint32_t lengths[] = {3, 1, 9, 30};
-    for (uint32_t first = 0, i = 0; first < rows; first += lengths[i++ % 4]) {
-        uint32_t until = first + lengths[i % 4] < rows ? first + lengths[i % 4] : rows;
+    uint32_t length;
+    for (uint32_t first = 0, i = 0; first < rows; first += length, i++) {
+        length = sequence ? sequence : lengths[i % 4];
+        uint32_t until = length < rows - first ? first + length : rows;
         for (uint32_t r = first; r < until; r++) {
             table[4 * r + ROW_POSITION] = r - first + i % 3;
             table[4 * r + ROW_FIRST_KEY] = first;
@@ -52,22 +62,31 @@ void op_turns(float *turns, uint32_t context, uint32_t size, double theta)
     }
 }
 
-void op_problem_make(OpProblem *problem, const OpCase *op, const OpShape *shape, uint64_t seed)
+bool op_problem_make(OpProblem *problem, const OpCase *op, const OpShape *shape, uint64_t seed)
 {
     *problem = (OpProblem){.shape = *shape, .epsilon = 1e-5, .theta = 10000};
+    bool ok = true;
     for (uint32_t i = 0; i < op->inputs; i++) {
         OpSize size = op->size(shape, (int)i);
         problem->in[i] = take((uint64_t)size.rows * size.cols, sizeof(double));
-        op_random(problem->in[i], (uint64_t)size.rows * size.cols, seed * 8 + i);
+        if (problem->in[i])
+            op_random(problem->in[i], (uint64_t)size.rows * size.cols, seed * 8 + i);
+        ok &= problem->in[i] != NULL;
     }
     problem->table = take((uint64_t)shape->rows * (op->table_cols + 1), sizeof(uint32_t));
-    if (op->fill_table) op->fill_table(problem);
+    problem->scratch = take(shape->rows, sizeof(double));
+    ok &= problem->table && problem->scratch;
+    if (ok && op->fill_table) op->fill_table(problem);
+    if (!ok) op_problem_free(problem);
+    return ok;
 }
 
 void op_problem_free(OpProblem *problem)
 {
     for (int i = 0; i < OP_INPUTS; i++) free(problem->in[i]);
     free(problem->table);
+    free(problem->scratch);
+    *problem = (OpProblem){0};
 }
 
 static void any_below(uint32_t *table, uint32_t count, uint32_t below)
@@ -98,7 +117,7 @@ static void indices(OpProblem *p)
 
 static void row_table(OpProblem *p)
 {
-    op_row_table(p->table, p->shape.rows);
+    op_row_table(p->table, p->shape.rows, p->shape.sequence);
 }
 
 // ---- sizes -------------------------------------------------------------------------------------
@@ -146,11 +165,12 @@ static OpSize loss_size(const OpShape *s, int which)
 // ---- extras ------------------------------------------------------------------------------------
 
 // The uses of each token and the rows in order of token, as op_embed_back wants them.
-static void embed_extras(OpExtra *extras, const OpProblem *p)
+static bool embed_extras(OpExtra *extras, const OpProblem *p)
 {
     uint32_t rows = p->shape.rows, distinct = 0, done = 0;
-    uint32_t *uses = take(2 * (rows + 1), sizeof *uses), *order = take(rows, sizeof *order);
-    for (uint32_t token = 0; token < p->shape.others; token++) {
+    uint32_t *uses = take(2 * ((uint64_t)rows + 1), sizeof *uses);
+    uint32_t *order = take(rows, sizeof *order);
+    for (uint32_t token = 0; uses && order && token < p->shape.others; token++) {
         uint32_t first = done;
         for (uint32_t r = 0; r < rows; r++)
             if (p->table[r] == token) order[done++] = r;
@@ -158,36 +178,41 @@ static void embed_extras(OpExtra *extras, const OpProblem *p)
         uses[2 * distinct] = token;
         uses[2 * distinct++ + 1] = first;
     }
-    uses[2 * distinct + 1] = done;
+    if (uses) uses[2 * distinct + 1] = done;
     extras[0] = (OpExtra){{distinct + 1, 2, false}, uses};
     extras[1] = (OpExtra){{rows, 1, false}, order};
+    return uses && order;
 }
 
-static void rmsnorm_extras(OpExtra *extras, const OpProblem *p)
+static bool rmsnorm_extras(OpExtra *extras, const OpProblem *p)
 {
     extras[0].size = (OpSize){p->shape.rows, p->shape.heads ? p->shape.heads : 1, true};
+    return true;
 }
 
-static void rope_extras(OpExtra *extras, const OpProblem *p)
+static bool rope_extras(OpExtra *extras, const OpProblem *p)
 {
-    uint32_t context = 40;
-    uint32_t *turns = take(context * p->shape.size, sizeof *turns);
-    op_turns((float *)(void *)turns, context, p->shape.size, p->theta);
+    uint32_t context = p->shape.sequence + 40;
+    uint32_t *turns = take((uint64_t)context * p->shape.size, sizeof *turns);
+    if (turns) op_turns((float *)(void *)turns, context, p->shape.size, p->theta);
     extras[0] = (OpExtra){{context, p->shape.size, false}, turns};
+    return turns != NULL;
 }
 
-static void attention_extras(OpExtra *extras, const OpProblem *p)
+static bool attention_extras(OpExtra *extras, const OpProblem *p)
 {
     extras[0].size = (OpSize){p->shape.rows, 2 * p->shape.heads, true};
+    return true;
 }
 
-static void loss_extras(OpExtra *extras, const OpProblem *p)
+static bool loss_extras(OpExtra *extras, const OpProblem *p)
 {
     (void)p;
     uint32_t *step = take(STEP_VALUES, sizeof *step);
     const float weight = OP_LOSS_WEIGHT;
-    memcpy(step + STEP_WEIGHTS + 3, &weight, sizeof weight);
+    if (step) memcpy(step + STEP_WEIGHTS + 3, &weight, sizeof weight);
     extras[0] = (OpExtra){{1, STEP_VALUES, false}, step};
+    return step != NULL;
 }
 
 // ---- recording ---------------------------------------------------------------------------------
@@ -466,5 +491,5 @@ const OpCase *op_case(const char *name)
 {
     for (uint32_t i = 0; i < OP_CASE_COUNT; i++)
         if (!strcmp(OP_CASES[i].name, name)) return &OP_CASES[i];
-    abort();
+    return NULL;
 }

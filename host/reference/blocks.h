@@ -1,7 +1,7 @@
 // What tests of quantised values share: random blocks, and a reference that finds a value by its
 // index, in double.
-#ifndef STRATA_TESTS_SUPPORT_BLOCKS_H
-#define STRATA_TESTS_SUPPORT_BLOCKS_H
+#ifndef STRATA_REFERENCE_BLOCKS_H
+#define STRATA_REFERENCE_BLOCKS_H
 
 #include "base/dtype.h"
 

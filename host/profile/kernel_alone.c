@@ -1,0 +1,89 @@
+// One kernel alone on a tape: see kernel_alone.h.
+#define _POSIX_C_SOURCE 200809L
+#include "profile/kernel_alone.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool kernel_name_read(KernelName *name, const char *text, Error *err)
+{
+    *name = (KernelName){kernel_case(text), KERNEL_COUNT};
+    for (int k = 0; !name->kase && k < KERNEL_COUNT; k++)
+        if (!strcmp(kernel_sources[k].name, text))
+            *name = (KernelName){kernel_case(kernel_sources[k].file), (Kernel)k};
+    return name->kase ||
+           error_set(err, "kernel '%.60s': there is none of that name; --list names all", text);
+}
+
+// What becomes of the dispatches that an op records.
+typedef enum { LOOK, BEFORE, ALONE } PickMode;
+typedef struct {
+    const char *file;
+    Kernel wanted; // KERNEL_COUNT: any of the file
+    PickMode mode;
+    Kernel found; // the one that was wanted or else another one of the file; KERNEL_COUNT: none
+} Pick;
+
+static bool pick(void *user, const Dispatch *dispatch)
+{
+    Pick *p = user;
+    bool of_file = !strcmp(kernel_sources[dispatch->kernel].file, p->file);
+    bool match = of_file && (p->wanted == KERNEL_COUNT || dispatch->kernel == p->wanted);
+    bool before = p->found == KERNEL_COUNT && !of_file;
+    if (of_file && (match || p->found == KERNEL_COUNT)) p->found = dispatch->kernel;
+    return p->mode == ALONE ? match : p->mode == BEFORE && before;
+}
+
+// Records the op so many times with STRATA_VARIANT as it says.
+static void record(const KernelBed *bed, Tape *tape, Pick *p, const char *variant, uint32_t times)
+{
+    const char *now = getenv("STRATA_VARIANT");
+    char *kept = now ? strdup(now) : NULL;
+    if (variant) setenv("STRATA_VARIANT", variant, 1);
+    gpu_filter(bed->gpu, pick, p);
+    for (uint32_t i = 0; i < times; i++) bed_record(bed, tape);
+    gpu_filter(bed->gpu, NULL, NULL);
+    if (variant && kept) setenv("STRATA_VARIANT", kept, 1);
+    if (variant && !kept) unsetenv("STRATA_VARIANT");
+    free(kept);
+}
+
+static Tape *make_tape(const KernelBed *bed, Pick *p, const char *variant, uint32_t times,
+                       Error *err)
+{
+    Tape *tape = tape_begin(bed->gpu, bed->kase->file, err);
+    if (!tape) return NULL;
+    record(bed, tape, p, variant, times);
+    if (tape_end(tape, err)) return tape;
+    tape_free(tape);
+    return NULL;
+}
+
+bool kernel_way_find(KernelWay *way, const KernelBed *bed, const KernelName *name, Kernel *instead)
+{
+    static const char *const variants[] = {NULL, "any", "vec4", "shuffle", "texel"};
+    *instead = KERNEL_COUNT;
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        Pick p = {name->kase->file, name->kernel, LOOK, KERNEL_COUNT};
+        Error err;
+        tape_free(make_tape(bed, &p, variants[i], 1, &err));
+        if (i == 0 || *instead == KERNEL_COUNT) *instead = p.found;
+        if (p.found == KERNEL_COUNT || (name->kernel != KERNEL_COUNT && p.found != name->kernel))
+            continue;
+        *way = (KernelWay){p.found, variants[i]};
+        return true;
+    }
+    return false;
+}
+
+Tape *kernel_tape(const KernelBed *bed, const KernelWay *way, uint32_t times, Error *err)
+{
+    Pick p = {bed->kase->file, way->kernel, ALONE, KERNEL_COUNT};
+    return make_tape(bed, &p, way->variant, times, err);
+}
+
+Tape *kernel_tape_before(const KernelBed *bed, const KernelWay *way, Error *err)
+{
+    Pick p = {bed->kase->file, way->kernel, BEFORE, KERNEL_COUNT};
+    return make_tape(bed, &p, way->variant, 1, err);
+}
