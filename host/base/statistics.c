@@ -34,6 +34,13 @@ Summary statistics_summarize(const double *values, size_t count)
     return s;
 }
 
+double statistics_median(double *values, size_t count)
+{
+    if (!count) return 0;
+    qsort(values, count, sizeof *values, ascending);
+    return middle(values, count);
+}
+
 // How many of the smallest pairs of m * n may be cut off at either end: the largest k with
 // P(U < k) <= 0.025, where U counts the pairs in which a is above b and all orders are alike.
 static size_t cut_exact(size_t m, size_t n)

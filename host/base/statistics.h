@@ -19,6 +19,9 @@ typedef struct {
 // Of values (count, 1 to STATISTICS_MOST); their order does not matter. All 0 without any.
 Summary statistics_summarize(const double *values, size_t count);
 
+// The middle of any number of values, which this sorts. 0 without any.
+double statistics_median(double *values, size_t count);
+
 // By what factor one series lies above another.
 typedef struct {
     double ratio;     // the median of the ratios of all pairs (Hodges and Lehmann, 1963)

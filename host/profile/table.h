@@ -12,7 +12,8 @@
 //                  "clipped_seconds", "furthest"}
 //        A: {"wall", "busy", "gaps", "host", "transfers", "sum", "deviation"}
 //        T: {"count", "bytes", "seconds"}
-//   "steps": {"count", "every", "wall": [...], "busy": [...], "loss": [... or null], "tokens": [...]}
+//   "steps": {"count", "every", "wall": [...], "busy": [...], "loss": [... or null], "tokens":
+//   [...]}
 //        lists of the steps 0, every, 2 every ...: 1000 at most
 //   "tables": {"kernel": [R, ...], "block": [...], "phase": [...], "shape": [...]}, longest first
 //        R: {"name", "calls", "total", "median", "share", "bytes", "operations", "byte_rate",
@@ -47,7 +48,8 @@ typedef struct {
 // and below.
 void table_print(FILE *stream, const ProfileReport *report, unsigned kinds, size_t top);
 // A line with the names of the columns, then a line for each row of each table of `kinds`, then the
-// accounts as rows of a table "accounting" with a total alone. Quoted as in RFC 4180, numbers whole.
+// accounts as rows of a table "accounting" with a total alone. Quoted as in RFC 4180, numbers
+// whole.
 void table_csv(FILE *stream, const ProfileReport *report, unsigned kinds);
 // The whole object; the caller frees with cJSON_Delete. NULL and a message: out of memory.
 cJSON *table_json(const ProfileReport *report, Error *err);
