@@ -83,3 +83,21 @@ bool statistics_compare(SeriesRatio *out, const double *a, size_t m, const doubl
     free(ratios);
     return true;
 }
+
+const char *const CHANGE_NAMES[] = {"new", "same", "faster", "slower", "unknown", "gone"};
+
+Change statistics_change_of_speed(const SeriesRatio *ratio)
+{
+    return !ratio->known     ? CHANGE_UNKNOWN
+           : ratio->low > 1  ? CHANGE_FASTER
+           : ratio->high < 1 ? CHANGE_SLOWER
+                             : CHANGE_SAME;
+}
+
+Change statistics_change_of_time(const SeriesRatio *ratio)
+{
+    Change change = statistics_change_of_speed(ratio);
+    return change == CHANGE_FASTER   ? CHANGE_SLOWER
+           : change == CHANGE_SLOWER ? CHANGE_FASTER
+                                     : change;
+}

@@ -34,4 +34,19 @@ typedef struct {
 // behind that by its normal approximation. False: out of memory.
 bool statistics_compare(SeriesRatio *out, const double *a, size_t m, const double *b, size_t n);
 
+// What a ratio says of something that was measured before and now.
+typedef enum {
+    CHANGE_NONE, // there is no series of before
+    CHANGE_SAME,
+    CHANGE_FASTER,
+    CHANGE_SLOWER,
+    CHANGE_UNKNOWN, // too few values to tell
+    CHANGE_GONE,    // there is no series of now
+} Change;
+extern const char *const CHANGE_NAMES[]; // "new", "same", "faster", "slower", "unknown", "gone"
+
+// Of now over before, of speeds or of times: faster and slower where the bounds exclude 1.
+Change statistics_change_of_speed(const SeriesRatio *ratio);
+Change statistics_change_of_time(const SeriesRatio *ratio);
+
 #endif

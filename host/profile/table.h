@@ -53,5 +53,7 @@ void table_print(FILE *stream, const ProfileReport *report, unsigned kinds, size
 void table_csv(FILE *stream, const ProfileReport *report, unsigned kinds);
 // The whole object; the caller frees with cJSON_Delete. NULL and a message: out of memory.
 cJSON *table_json(const ProfileReport *report, Error *err);
+// The object up to "settings": what ran, and where. NULL: out of memory.
+cJSON *table_head_json(const ProfileReport *report);
 
 #endif
