@@ -42,15 +42,6 @@ static void name_event(char out[SUMMARY_NAME], const ProfileEvent *event, Summar
         name_shape(out, event);
 }
 
-static Cost event_cost(const ProfileEvent *event)
-{
-    const Command *command = event->command;
-    double bytes = (double)tensor_bytes(command->dispatch.tensors[0]);
-    return command->kind == COMMAND_FILL   ? (Cost){.bytes = bytes}
-           : command->kind == COMMAND_COPY ? (Cost){.bytes = 2 * bytes} // read and written
-                                           : event->cost;
-}
-
 // ---- finding the row of a command --------------------------------------------------------------
 
 // All that the name of a command's row depends on; a million commands have few of these.
@@ -231,13 +222,12 @@ static bool group(Grouping *g, const Profile *p, size_t *row_of_event)
     for (size_t i = 0; i < p->event_count; i++) {
         size_t row = row_of(g, &p->events[i]);
         if (!row) return false;
-        Cost cost = event_cost(&p->events[i]);
         SummaryRow *sum = &g->table->rows[row - 1];
         row_of_event[i] = row - 1;
         sum->calls++;
         sum->total += event_seconds(&p->events[i]);
-        sum->bytes += cost.bytes;
-        sum->operations += cost.operations;
+        sum->bytes += p->events[i].cost.bytes;
+        sum->operations += p->events[i].cost.operations;
     }
     return true;
 }

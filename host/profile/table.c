@@ -82,7 +82,7 @@ static void put_operations(char cell[TABLE_CELL], double operations)
 static void put_rate(char cell[TABLE_CELL], double per_second)
 {
     double value = 1e-9 * per_second;
-    int digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+    int digits = value < 0.0995 ? 3 : value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
     snprintf(cell, TABLE_CELL, per_second > 0 ? "%.*f" : "-", digits, value);
 }
 
