@@ -98,9 +98,6 @@ bool bench_run(Bench *bench, Error *err);
 
 // ---- comparing ---------------------------------------------------------------------------------
 
-typedef enum { CHANGE_NONE, CHANGE_SAME, CHANGE_FASTER, CHANGE_SLOWER, CHANGE_UNKNOWN } Change;
-extern const char *const CHANGE_NAMES[]; // "new", "same", "faster", "slower", "unknown"
-
 // A row against the same row of an earlier run.
 typedef struct {
     Change change;      // NONE: the earlier run had no such row; UNKNOWN: too few repeats to tell

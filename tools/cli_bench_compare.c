@@ -1,12 +1,9 @@
 // The comparison with an earlier run: see cli_bench.h.
 #include "cli_bench.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-const char *const CHANGE_NAMES[] = {"new", "same", "faster", "slower", "unknown"};
 
 // ---- what differs otherwise --------------------------------------------------------------------
 
@@ -65,20 +62,11 @@ typedef struct {
 
 static bool read_speeds(OldRow *row, const cJSON *object, const char *path, Error *err)
 {
-    const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, "repeats"), *item;
-    if (!cJSON_IsArray(list))
-        return error_set(err, "%s: key 'repeats' of a row: a list of numbers is expected", path);
-    cJSON_ArrayForEach(item, list)
-    {
-        double value = cJSON_IsNumber(item) ? item->valuedouble : -1;
-        if (!(value >= 0) || !isfinite(value))
-            return error_set(err, "%s: key 'repeats' of a row: tokens per second are expected",
-                             path);
-        if (row->count == STATISTICS_MOST)
-            return error_set(err, "%s: key 'repeats' of a row: more than %d values", path,
-                             STATISTICS_MOST);
-        if (value > 0) row->speeds[row->count++] = value;
-    }
+    size_t count;
+    if (!json_numbers(row->speeds, &count, STATISTICS_MOST, object, "repeats", 0, path, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (row->speeds[i] > 0) row->speeds[row->count++] = row->speeds[i];
     return true;
 }
 
@@ -117,10 +105,7 @@ static bool compare_row(BenchChange *change, const Bench *b, const BenchRow *row
         return error_set(err, "out of memory");
     change->old_median = statistics_summarize(old->speeds, old->count).median;
     change->old_speedup = old->speedup;
-    change->change = !change->speed.known     ? CHANGE_UNKNOWN
-                     : change->speed.low > 1  ? CHANGE_FASTER
-                     : change->speed.high < 1 ? CHANGE_SLOWER
-                                              : CHANGE_SAME;
+    change->change = statistics_change_of_speed(&change->speed);
     return true;
 }
 

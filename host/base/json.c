@@ -161,6 +161,26 @@ bool json_number_or(double *out, const cJSON *object, const char *key, double fa
     return true;
 }
 
+bool json_numbers(double *out, size_t *count, size_t most, const cJSON *object, const char *key,
+                  double low, const char *file, Error *err)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, key), *item;
+    *count = 0;
+    if (!cJSON_IsArray(list))
+        return error_set(err, "%s: key '%s': a list of numbers is expected", file, key);
+    cJSON_ArrayForEach(item, list)
+    {
+        if (*count == most)
+            return error_set(err, "%s: key '%s': more than %zu values", file, key, most);
+        double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+        if (!isfinite(value) || value < low)
+            return error_set(err, "%s: key '%s': value %zu: a number of %g or more is expected",
+                             file, key, *count, low);
+        out[(*count)++] = value;
+    }
+    return true;
+}
+
 bool json_bool_or(bool *out, const cJSON *object, const char *key, bool fallback, const char *file,
                   Error *err)
 {

@@ -26,6 +26,9 @@ bool json_number_or(double *out, const cJSON *object, const char *key, double fa
                     double high, const char *file, Error *err);
 bool json_bool_or(bool *out, const cJSON *object, const char *key, bool fallback, const char *file,
                   Error *err);
+// A list of at most `most` finite numbers, each `low` or more, into out; it must be there.
+bool json_numbers(double *out, size_t *count, size_t most, const cJSON *object, const char *key,
+                  double low, const char *file, Error *err);
 // *out points into object; NULL where absent or null for the _or form.
 bool json_string(const char **out, const cJSON *object, const char *key, const char *file,
                  Error *err);

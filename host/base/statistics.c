@@ -34,6 +34,13 @@ Summary statistics_summarize(const double *values, size_t count)
     return s;
 }
 
+double statistics_median(double *values, size_t count)
+{
+    if (!count) return 0;
+    qsort(values, count, sizeof *values, ascending);
+    return middle(values, count);
+}
+
 // How many of the smallest pairs of m * n may be cut off at either end: the largest k with
 // P(U < k) <= 0.025, where U counts the pairs in which a is above b and all orders are alike.
 static size_t cut_exact(size_t m, size_t n)
@@ -101,4 +108,22 @@ SeriesRatio statistics_compare_pairs(const double *a, const double *b, size_t co
                          .low = ratios[k ? k - 1 : 0],
                          .high = ratios[k ? count - k : count - 1],
                          .known = k > 0};
+}
+
+const char *const CHANGE_NAMES[] = {"new", "same", "faster", "slower", "unknown", "gone"};
+
+Change statistics_change_of_speed(const SeriesRatio *ratio)
+{
+    return !ratio->known     ? CHANGE_UNKNOWN
+           : ratio->low > 1  ? CHANGE_FASTER
+           : ratio->high < 1 ? CHANGE_SLOWER
+                             : CHANGE_SAME;
+}
+
+Change statistics_change_of_time(const SeriesRatio *ratio)
+{
+    Change change = statistics_change_of_speed(ratio);
+    return change == CHANGE_FASTER   ? CHANGE_SLOWER
+           : change == CHANGE_SLOWER ? CHANGE_FASTER
+                                     : change;
 }

@@ -19,6 +19,9 @@ typedef struct {
 // Of values (count, 1 to STATISTICS_MOST); their order does not matter. All 0 without any.
 Summary statistics_summarize(const double *values, size_t count);
 
+// The middle of any number of values, which this sorts. 0 without any.
+double statistics_median(double *values, size_t count);
+
 // By what factor one series lies above another.
 typedef struct {
     double ratio;     // the median of the ratios of all pairs (Hodges and Lehmann, 1963)
@@ -36,5 +39,20 @@ bool statistics_compare(SeriesRatio *out, const double *a, size_t m, const doubl
 // those at which the two-sided sign test at 5 % would not tell the median from them, exact; six
 // pairs are enough.
 SeriesRatio statistics_compare_pairs(const double *a, const double *b, size_t count);
+
+// What a ratio says of something that was measured before and now.
+typedef enum {
+    CHANGE_NONE, // there is no series of before
+    CHANGE_SAME,
+    CHANGE_FASTER,
+    CHANGE_SLOWER,
+    CHANGE_UNKNOWN, // too few values to tell
+    CHANGE_GONE,    // there is no series of now
+} Change;
+extern const char *const CHANGE_NAMES[]; // "new", "same", "faster", "slower", "unknown", "gone"
+
+// Of now over before, of speeds or of times: faster and slower where the bounds exclude 1.
+Change statistics_change_of_speed(const SeriesRatio *ratio);
+Change statistics_change_of_time(const SeriesRatio *ratio);
 
 #endif

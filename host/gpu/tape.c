@@ -1,5 +1,4 @@
 // Tapes: recording of dispatches with automatic barriers, and replay.
-#include "gpu/dry.h"
 #include "gpu/internal.h"
 
 #include <assert.h>
@@ -25,8 +24,6 @@ struct Tape {
     uint64_t epoch; // of the barrier that was recorded last
     bool failed;
     Error error;
-    DrySeen *seen; // whom dispatches are told to instead of being recorded; or NULL
-    void *seen_user;
     Tape *next; // in gpu->tapes
 };
 
@@ -219,10 +216,6 @@ static void told(Tape *tape, CommandKind kind, const Dispatch *dispatch)
 void tape_dispatch(Tape *tape, const Dispatch *dispatch)
 {
     assert(tape->gpu->recording == tape && dispatch->args_bytes <= GPU_ARGS_BYTES);
-    if (tape->seen) {
-        tape->seen(tape->seen_user, dispatch);
-        return;
-    }
     if (tape->gpu->filter && !tape->gpu->filter(tape->gpu->filter_user, dispatch)) return;
     if (tape->failed || !check_bindings(tape, dispatch)) return;
     VkPipeline pipeline =
@@ -248,12 +241,6 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
     dispatch_groups(tape, dispatch);
     tape->dispatches++;
     told(tape, COMMAND_DISPATCH, dispatch);
-}
-
-void tape_divert(Tape *tape, DrySeen *seen, void *user)
-{
-    tape->seen = seen;
-    tape->seen_user = user;
 }
 
 void tape_fill(Tape *tape, Tensor tensor, uint32_t word)

@@ -55,7 +55,7 @@ static void add_rows(StaticPipeline *pipeline, uint32_t rows)
     if (pipeline->row_count < STATIC_ROWS) pipeline->rows[pipeline->row_count++] = rows;
 }
 
-static void see(void *user, const Dispatch *dispatch)
+static bool see(void *user, const Dispatch *dispatch)
 {
     Recorder *recorder = user;
     StaticPipeline *pipeline = find(recorder->out, dispatch);
@@ -64,9 +64,10 @@ static void see(void *user, const Dispatch *dispatch)
         if (pipeline) memcpy(pipeline->what, recorder->what, sizeof pipeline->what);
     }
     recorder->failed |= !pipeline;
-    if (!pipeline) return;
+    if (!pipeline) return false;
     pipeline->chosen |= recorder->chosen;
     if (recorder->rows.max) add_rows(pipeline, recorder->rows.max);
+    return false;
 }
 
 // ---- the ops -----------------------------------------------------------------------------------
@@ -226,10 +227,11 @@ static bool record_variant(StaticPipelines *out, Gpu *gpu, const char *variant, 
     Recorder recorder = {.out = out, .chosen = !variant};
     recorder.tape = tape_begin(gpu, "listed, not run", err);
     if (!recorder.tape) return false;
-    tape_divert(recorder.tape, see, &recorder);
+    gpu_filter(gpu, see, &recorder);
     launch_force_variant(variant);
     record_ops(&recorder);
     launch_force_variant(NULL);
+    gpu_filter(gpu, NULL, NULL);
     bool ok = tape_end(recorder.tape, err);
     tape_free(recorder.tape);
     if (ok && recorder.failed) ok = error_set(err, "out of memory");
