@@ -39,23 +39,26 @@ static bool alike(Kernel a, Kernel b)
 
 static bool seen[KERNEL_COUNT];
 
+static void check_kernel(Kernel kernel, Dispatch dispatch, uint32_t rows, double bytes,
+                         double operations, const char *shape)
+{
+    char text[80];
+    dispatch.kernel = kernel;
+    Cost cost = cost_of(&dispatch, rows);
+    cost_shape(text, sizeof text, &dispatch, rows);
+    if (cost.bytes != bytes || cost.operations != operations || strcmp(text, shape))
+        fail_msg("%s: %s: %.0f bytes, %.0f operations; by hand %s: %.0f, %.0f",
+                 kernel_sources[kernel].name, text, cost.bytes, cost.operations, shape, bytes,
+                 operations);
+    seen[kernel] = true;
+}
+
 // Holds what ran as number `which`, in every kernel that does the same, to a count.
 static void check(uint32_t which, uint32_t rows, double bytes, double operations, const char *shape)
 {
     const Dispatch ran = run_dispatch(which);
-    Dispatch dispatch = ran;
-    for (Kernel k = 0; k < KERNEL_COUNT; k++) {
-        char text[80];
-        if (!alike(k, ran.kernel)) continue;
-        dispatch.kernel = k;
-        Cost cost = cost_of(&dispatch, rows);
-        cost_shape(text, sizeof text, &dispatch, rows);
-        if (cost.bytes != bytes || cost.operations != operations || strcmp(text, shape))
-            fail_msg("%s: %s: %.0f bytes, %.0f operations; by hand %s: %.0f, %.0f",
-                     kernel_sources[k].name, text, cost.bytes, cost.operations, shape, bytes,
-                     operations);
-        seen[k] = true;
-    }
+    for (Kernel k = 0; k < KERNEL_COUNT; k++)
+        if (alike(k, ran.kernel)) check_kernel(k, ran, rows, bytes, operations, shape);
 }
 
 // ---- value by value ----------------------------------------------------------------------------
@@ -502,6 +505,34 @@ static void test_slices(void **state)
     check(5, ANY, 16384 + 4, 4096 * 2, "4096");
 }
 
+// ---- probes ------------------------------------------------------------------------------------
+
+// 3 groups of 5 invocations, 7 steps. Not run: a device may lack what some need.
+static void test_probes(void **state)
+{
+    (void)state;
+    const PeakArgs args = {.steps = 7, .blocks = 4};
+    Dispatch d = {
+        .args = &args, .args_bytes = sizeof args, .grid = {.x = 3, .y = 1}, .constants = {5, 1}};
+    const char *shape = "3 x 5 x 7 steps";
+    // 15 x 7 times 8 vectors: 840 of 16 bytes, read and written; or read, and 4 values added.
+    check_kernel(K_peak_copy, d, ANY, 13440 + 13440, 0, shape);
+    check_kernel(K_peak_copy_texel, d, ANY, 13440 + 13440, 0, shape);
+    check_kernel(K_peak_copy_read, d, ANY, 13440, 3360, shape);
+    check_kernel(K_peak_copy_read_texel, d, ANY, 13440, 3360, shape);
+    // Two factors, a result each. 15 x 7 times 8 links of each chain: 840.
+    check_kernel(K_peak_arithmetic_narrow, d, ANY, 8 + 60, 840 * 4 * 2, shape);
+    check_kernel(K_peak_arithmetic, d, ANY, 8 + 60, 840 * 8 * 2, shape);
+    check_kernel(K_peak_arithmetic_wide, d, ANY, 8 + 60, 840 * 16 * 2, shape);
+    check_kernel(K_peak_arithmetic_half, d, ANY, 8 + 60, 840 * 8 * 4, shape);
+    check_kernel(K_peak_arithmetic_half_wide, d, ANY, 8 + 60, 840 * 16 * 4, shape);
+    check_kernel(K_peak_arithmetic_dot, d, ANY, 8 + 60, 840 * 8 * 8, shape);
+    check_kernel(K_peak_arithmetic_dot_wide, d, ANY, 8 + 60, 840 * 16 * 8, shape);
+    check_kernel(K_peak_empty_ordered, d, ANY, 0, 0, shape);
+    d.args_bytes = 0;
+    check_kernel(K_peak_empty, d, ANY, 0, 0, "3 x 5 x 1 steps");
+}
+
 // ---- all kernels -------------------------------------------------------------------------------
 
 // The last: every kernel has a rule, and the tests above held it to a count.
@@ -535,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_adamw_q8),
         cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_probes),
         cmocka_unit_test(test_all),
         cmocka_unit_test(no_validation_messages),
     };

@@ -1,5 +1,5 @@
 // What kernels move and compute: see cost.h. Costs of kernels whose rows are named by tables are in
-// cost_tables.c, shapes in cost_shape.c.
+// cost_tables.c, of probes in cost_peak.c, shapes in cost_shape.c.
 //
 // R rows that run, C columns, N values of a parameter, w bytes of a value or w(t) of the tensor t
 // in its storage type; n, k of a product; S head size, A heads, G key/value heads, P pairs of a
@@ -47,6 +47,9 @@
 //   adamw              (w + 24) N                             14 N: g 1, m 3, v 4, p 6; decay 2 N
 //   adamw_q8           (w + 12) N + 16 for each 256           the same
 //   narrow             6 N                                    0
+//   peak_copy          32 a vector and step, READ 16          0, READ 4
+//   peak_arithmetic    8 + 4 an invocation                    a link of a chain 2, HALF 4, DOT 8
+//   peak_empty         0                                      0
 #include "profile/cost_internal.h"
 
 const uint32_t *cost_words(Tensor tensor)
@@ -269,6 +272,9 @@ static const CostKernel KERNELS[] = {
     {"matmul_dw", matmul_dw, SHAPE_PRODUCT, 3},
     {"matmul_dx", matmul_dx, SHAPE_PRODUCT, 2},
     {"narrow", narrow, SHAPE_VALUES, 1},
+    {"peak_arithmetic", cost_peak_arithmetic, SHAPE_PROBE, -1},
+    {"peak_copy", cost_peak_copy, SHAPE_PROBE, -1},
+    {"peak_empty", cost_peak_empty, SHAPE_PROBE, -1},
     {"rmsnorm", rmsnorm, SHAPE_PARTS, -1},
     {"rmsnorm_back", rmsnorm_back, SHAPE_PARTS, -1},
     {"rmsnorm_gain_back", rmsnorm_gain_back, SHAPE_PARTS, -1},
@@ -309,7 +315,7 @@ Cost cost_of(const Dispatch *dispatch, uint32_t rows)
 {
     const CostKernel *known = cost_kernel(dispatch->kernel);
     if (!known) return (Cost){0};
-    if (known->shape == SHAPE_VALUES) return known->rule(dispatch, 0);
+    if (known->shape < SHAPE_ROWS) return known->rule(dispatch, 0);
     rows = rows_of(dispatch, rows);
     return rows ? known->rule(dispatch, rows) : (Cost){0};
 }

@@ -35,10 +35,11 @@ Cost cost_of(const Dispatch *dispatch, uint32_t rows);
 
 // What a table by shape groups by: "64 x 288 x 768 Q8_0" (rows x n x k of a product, of all three
 // kinds), "64 x 8 heads x 48" (with fewer key/value heads "64 x 8/2 heads x 48"), "64 x 288",
-// "64 x 8 x 48" (rows x parts x columns of a norm of heads), "82944" (values of a parameter). The
-// storage type of the weight, gradient or activation stands behind it where it is not F32. Where
-// a kernel with a fixed grid works on rows, "max 64 x 288 x 768" says how many they may be. Looks
-// into no tensor: they may be gone. At most `size` bytes with the NUL; 80 hold any.
+// "64 x 8 x 48" (rows x parts x columns of a norm of heads), "82944" (values of a parameter),
+// "512 x 64 x 100 steps" (groups x invocations of a probe of the device). The storage type of the
+// weight, gradient or activation stands behind it where it is not F32. Where a kernel with a fixed
+// grid works on rows, "max 64 x 288 x 768" says how many they may be. Looks into no tensor: they
+// may be gone. At most `size` bytes with the NUL; 80 hold any.
 void cost_shape(char *out, size_t size, const Dispatch *dispatch, uint32_t rows);
 
 // Whether there is a rule for the kernel's file. Others cost nothing and have an empty shape; a

@@ -40,8 +40,9 @@ Named cost_named(Tensor table, size_t at, size_t stride, uint32_t rows, uint32_t
                  uint32_t below);
 
 typedef enum {
-    SHAPE_VALUES, // a parameter, no rows of a step
-    SHAPE_ROWS,   // rows x columns
+    SHAPE_PROBE,  // groups x invocations x steps, of what measures a device
+    SHAPE_VALUES, // of a parameter
+    SHAPE_ROWS,   // rows x columns; from here on kernels work on rows of a step
     SHAPE_PARTS,  // rows x parts x columns
     SHAPE_PRODUCT,
     SHAPE_TURNS, // rows x heads x size, of rope
@@ -59,6 +60,7 @@ typedef struct {
 const CostKernel *cost_kernel(Kernel kernel); // NULL: nothing
 
 CostRule cost_embed, cost_embed_back, cost_gather, cost_scatter, cost_rope, cost_rope_cache;
+CostRule cost_peak_arithmetic, cost_peak_copy, cost_peak_empty;
 CostRule cost_attention, cost_attention_paged, cost_attention_back_q, cost_attention_back_kv;
 
 #endif

@@ -56,6 +56,15 @@ static void attention(char *out, const Dispatch *dispatch, uint32_t rows)
     heads(out, rows, args.heads, args.kv_heads, dispatch->constants[COST_SIZE]);
 }
 
+static void probe(char *out, const Dispatch *dispatch, uint32_t rows)
+{
+    PeakArgs args = {.steps = 1}; // some have none
+    (void)rows;
+    if (dispatch->args_bytes) memcpy(&args, dispatch->args, sizeof args);
+    snprintf(out, TEXT, "%u x %u x %u steps", dispatch->grid.x * dispatch->grid.y,
+             dispatch->constants[0], args.steps);
+}
+
 // All of these kernels' push constants begin with the number of values.
 static void values(char *out, const Dispatch *dispatch, uint32_t rows)
 {
@@ -86,15 +95,15 @@ static uint32_t most_rows(const Dispatch *dispatch)
 void cost_shape(char *out, size_t size, const Dispatch *dispatch, uint32_t rows)
 {
     static void (*const each[])(char *, const Dispatch *, uint32_t) = {
-        [SHAPE_VALUES] = values,       [SHAPE_ROWS] = plain, [SHAPE_PARTS] = parts,
-        [SHAPE_PRODUCT] = product,     [SHAPE_TURNS] = rope, [SHAPE_HEADS] = rope_cache,
-        [SHAPE_ATTENTION] = attention,
+        [SHAPE_PROBE] = probe,      [SHAPE_VALUES] = values,       [SHAPE_ROWS] = plain,
+        [SHAPE_PARTS] = parts,      [SHAPE_PRODUCT] = product,     [SHAPE_TURNS] = rope,
+        [SHAPE_HEADS] = rope_cache, [SHAPE_ATTENTION] = attention,
     };
     const CostKernel *known = cost_kernel(dispatch->kernel);
     char text[TEXT];
     snprintf(out, size, "%s", "");
     if (!known) return;
-    bool counted = known->shape == SHAPE_VALUES || dispatch->grid.rows.counts;
+    bool counted = known->shape < SHAPE_ROWS || dispatch->grid.rows.counts;
     each[known->shape](text, dispatch, counted ? rows : most_rows(dispatch));
     Dtype dtype = storage_of(known, dispatch);
     bool f32 = dtype == DTYPE_F32;
