@@ -72,7 +72,7 @@ static HandProfile *by_hand(void)
 {
     HandProfile *hand = hand_open();
     const Command *norm0 = hand_dispatch(hand, K_rmsnorm, "forward 0", 4, 8);
-    const Command *norm1 = hand_dispatch(hand, K_rmsnorm, "forward 1", 4, 8);
+    const Command *norm1 = hand_dispatch(hand, K_rmsnorm, "forward 1", 3, 8);
     const Command *add0 = hand_dispatch(hand, K_add, "forward 0", 4, 8);
     const Command *exit4 = hand_dispatch(hand, K_add, "exit 4", 4, 8);
     const Command *fill = hand_move(hand, COMMAND_FILL, "backward 1", 4, 8);
@@ -135,6 +135,12 @@ static void rows_add_up(void **state)
     check_row(&s, SUMMARY_PHASES, "backward", 1, 5, 5);
     check_row(&s, SUMMARY_PHASES, "draft", 1, 1, 1);
     check_row(&s, SUMMARY_PHASES, "update", 1, 1, 1);
+    assert_int_equal(s.tables[SUMMARY_SHAPES].count, 5);
+    check_row(&s, SUMMARY_SHAPES, "rmsnorm max 4 x 8", 1, 10, 10);
+    check_row(&s, SUMMARY_SHAPES, "rmsnorm max 3 x 8", 1, 8, 8);
+    check_row(&s, SUMMARY_SHAPES, "add max 4 x 8", 2, 21, 10.5);
+    check_row(&s, SUMMARY_SHAPES, "fill 4 x 8", 1, 5, 5);
+    assert_int_equal(find_row(&s, SUMMARY_SHAPES, "add max 4 x 8")->kernel, K_add);
     // Longest first, ties by name.
     assert_string_equal(s.tables[SUMMARY_KERNELS].rows[1].name, "rmsnorm");
     assert_string_equal(s.tables[SUMMARY_BLOCKS].rows[2].name, "exit 4");
@@ -297,43 +303,46 @@ static void transfers_touch_and_overlap(void **state)
 static void many_commands(void **state)
 {
     (void)state;
-    enum { KERNELS = 40 };
+    enum { BLOCKS = 40, STEPS = 2500 };
     HandProfile *hand = hand_open();
-    double totals[KERNELS] = {0}, samples[KERNELS][1000] = {{0}};
-    size_t calls[KERNELS] = {0}, steps = 2500;
-    for (int k = 0; k < KERNELS; k++) {
+    double totals[BLOCKS] = {0}, samples[BLOCKS][1000] = {{0}}, adds = 0;
+    size_t calls[BLOCKS] = {0};
+    for (uint32_t k = 0; k < BLOCKS; k++) {
         char label[16];
-        snprintf(label, sizeof label, "forward %d", k);
-        hand_dispatch(hand, (Kernel)k, label, 1, 4);
+        snprintf(label, sizeof label, "forward %u", k);
+        hand_dispatch(hand, k % 2 ? K_add : K_rmsnorm, label, k + 1, 4);
     }
     for (size_t i = 0; i < HAND_EVENTS; i++) {
-        size_t step = i * steps / HAND_EVENTS, k = i * 7 % 31 + i % 9;
+        size_t step = i * STEPS / HAND_EVENTS, k = i * 7 % 31 + i % 9;
         double begin = (double)i, seconds = (double)(i % 13) / 16;
         if (hand->record.step_count <= step) {
             if (step) hand->steps[step - 1].end = begin;
+            if (step) hand->runs[step - 1].end = begin;
             hand_step(hand, begin, HAND_EVENTS);
             hand_run(hand, begin, HAND_EVENTS);
-            if (step) hand->runs[step - 1].end = begin;
         }
         hand_event(hand, &hand->commands[k], begin, begin + seconds, 3, 4);
         totals[k] += seconds;
         calls[k]++;
+        if (k % 2) adds += seconds;
         if (step % 3 == 0) samples[k][step / 3] += seconds;
     }
     hand->record.end = HAND_EVENTS;
     ProfileSummary s = summarize(hand, &UNKNOWN);
     assert_int_equal(s.sample_every, 3); // 2500 steps, 1000 samples at most
     assert_int_equal(s.sample_count, 834);
-    for (int k = 0; k < KERNELS; k++) {
-        char label[16];
-        snprintf(label, sizeof label, "block %d", k);
+    assert_near(find_row(&s, SUMMARY_KERNELS, "add")->total, adds);
+    for (int k = 0; k < BLOCKS; k++) {
+        char block[16], shape[32];
         if (!calls[k]) continue;
-        const SummaryRow *row = find_row(&s, SUMMARY_KERNELS, kernel_sources[k].name);
+        snprintf(block, sizeof block, "block %d", k);
+        snprintf(shape, sizeof shape, "%s max %d x 4", k % 2 ? "add" : "rmsnorm", k + 1);
+        const SummaryRow *row = find_row(&s, SUMMARY_BLOCKS, block);
         assert_int_equal(row->calls, calls[k]);
         assert_near(row->total, totals[k]);
         assert_near(row->bytes, 3 * (double)calls[k]);
         for (size_t i = 0; i < s.sample_count; i++) assert_near(row->samples[i], samples[k][i]);
-        assert_near(find_row(&s, SUMMARY_BLOCKS, label)->total, totals[k]);
+        assert_near(find_row(&s, SUMMARY_SHAPES, shape)->total, totals[k]);
     }
     assert_true(fabs(account_deviation(&s.accounts.whole)) < 1e-9);
     summary_free(&s);

@@ -2,6 +2,7 @@
 #include "profile/summary.h"
 #include "base/hash.h"
 #include "base/statistics.h"
+#include "profile/cost.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,6 +11,16 @@
 
 const char *const SUMMARY_NAMES[] = {"kernel", "block", "phase", "shape"};
 const char *const LIMIT_NAMES[] = {"-", "memory", "cache", "compute", "launch"};
+
+Ceilings summary_ceilings(const Peak *peak)
+{
+    return (Ceilings){
+        .bytes_per_second = fmax(peak->copy_bytes_per_second, peak->read_bytes_per_second),
+        .cache_bytes_per_second =
+            fmax(peak->cache_copy_bytes_per_second, peak->cache_read_bytes_per_second),
+        .operations_per_second = peak->f32_operations_per_second,
+        .launch_seconds = fmax(peak->barrier_seconds, peak->launch_seconds)};
+}
 
 // ---- what a command is called ------------------------------------------------------------------
 
@@ -23,11 +34,13 @@ static const char *command_kernel(const Command *command)
 static void name_shape(char out[SUMMARY_NAME], const ProfileEvent *event)
 {
     const Command *command = event->command;
-    if (command->kind != COMMAND_DISPATCH)
-        snprintf(out, SUMMARY_NAME, "%s %u x %u", command_kernel(command),
-                 command->dispatch.tensors[0].rows, command->dispatch.tensors[0].cols);
+    char shape[80];
+    if (command->kind == COMMAND_DISPATCH)
+        cost_shape(shape, sizeof shape, &command->dispatch, event->rows);
     else
-        snprintf(out, SUMMARY_NAME, "%s %u", command_kernel(command), event->rows);
+        snprintf(shape, sizeof shape, "%u x %u", command->dispatch.tensors[0].rows,
+                 command->dispatch.tensors[0].cols);
+    snprintf(out, SUMMARY_NAME, "%s%s%s", command_kernel(command), *shape ? " " : "", shape);
 }
 
 static void name_event(char out[SUMMARY_NAME], const ProfileEvent *event, SummaryKind kind)

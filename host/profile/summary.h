@@ -5,6 +5,7 @@
 #define STRATA_PROFILE_SUMMARY_H
 
 #include "profile/account.h"
+#include "profile/peak.h"
 
 // What the device can do, as it was measured; 0: not known.
 typedef struct {
@@ -13,6 +14,8 @@ typedef struct {
     double operations_per_second;  // f32
     double launch_seconds;         // of a command that does nothing, behind a barrier
 } Ceilings;
+// Those of a device: the better one of copying and reading for bytes, f32 for operations.
+Ceilings summary_ceilings(const Peak *peak);
 
 typedef enum {
     SUMMARY_KERNELS, // by kernel; fills and copies are rows "fill" and "copy"

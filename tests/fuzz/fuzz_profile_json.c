@@ -4,8 +4,11 @@
 
 #include <math.h>
 
+static const uint8_t args[16];
 static const Command command = {
-    .kind = COMMAND_DISPATCH, .tape = "forward 0", .dispatch = {.kernel = K_add}};
+    .kind = COMMAND_DISPATCH,
+    .tape = "forward 0",
+    .dispatch = {.kernel = K_add, .args = args, .args_bytes = sizeof args}};
 static const ProfileStep steps[] = {{0, 2, NAN, 0}, {2, 4, 1, 8}, {4, 7, 2, 8}};
 static const ProfileRun runs[] = {{0, 2, 0}, {2, 4, 0}, {4, 7, 0}};
 static const ProfileSubmission submissions[] = {{0, 2, 0, 0, 1}, {2, 4, 1, 1, 1}, {4, 7, 2, 2, 1}};

@@ -1,5 +1,6 @@
 // Profiles made by hand: see profiles.h.
 #include "support/profiles.h"
+#include "../../shaders/args.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 HandProfile *hand_open(void)
 {
@@ -45,6 +47,12 @@ const Command *hand_dispatch(HandProfile *hand, Kernel kernel, const char *tape,
                              uint32_t cols)
 {
     Command *command = add_command(hand, COMMAND_DISPATCH, tape, rows, cols);
+    RmsnormArgs norm = {.rows = {.max = rows}, .cols = cols, .parts = 1};
+    ElementArgs elements = {.rows = {.max = rows}, .cols = cols};
+    bool is_norm = kernel == K_rmsnorm;
+    assert_true(is_norm || kernel == K_add);
+    command->dispatch.args_bytes = is_norm ? sizeof norm : sizeof elements;
+    memcpy(command->args, is_norm ? (const void *)&norm : &elements, command->dispatch.args_bytes);
     command->dispatch.kernel = kernel;
     return command;
 }

@@ -28,7 +28,8 @@ typedef struct {
 
 // An empty one, of device "device", driver "driver" and title "title"; free it.
 HandProfile *hand_open(void);
-// A dispatch of the kernel on a tape of that label; its first tensor is (rows, cols) of f32.
+// A dispatch of add or rmsnorm on a tape of that label, of a fixed grid, over (rows, cols) values
+// of f32.
 const Command *hand_dispatch(HandProfile *hand, Kernel kernel, const char *tape, uint32_t rows,
                              uint32_t cols);
 // A fill or a copy of (rows, cols) values of f32.
