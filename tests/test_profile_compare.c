@@ -139,6 +139,9 @@ static void known_shifts(void **state)
     check_change(&c, "add", CHANGE_SLOWER, 1.2, false);
     assert_int_equal(c.regressed, 0);
     comparison_free(&c);
+    c = compare(old, &now, KERNELS, -1); // no tolerance is given
+    check_change(&c, "add", CHANGE_SLOWER, 1.2, false);
+    comparison_free(&c);
     c = compare(old, &now, 15, .05); // every table: kernel, block, phase, shape
     assert_int_equal(c.count, 1 + 2 + 2 + 1 + 2);
     check_change(&c, "block 0", CHANGE_SLOWER, 1.2, true);
@@ -262,11 +265,12 @@ static void printed(void **state)
     ProfileComparison c = compare(old, &now, KERNELS, .1);
     FILE *stream = open_memstream(&text, &size);
     compare_print(stream, &c);
+    compare_print_notes(stream, &c);
     assert_int_equal(fclose(stream), 0);
     assert_non_null(strstr(text, "old.json"));
     assert_non_null(strstr(text, "device was device, is other\n"));
     assert_non_null(strstr(text, "slower  regressed\n"));
-    assert_non_null(strstr(text, "2 slower by more than 10%: whole step, add\n"));
+    assert_non_null(strstr(text, ": 2 slower by more than 10%: whole step, add\n"));
     assert_null(strstr(text, "too few"));
     free(text);
     cJSON *json = cJSON_CreateObject();

@@ -62,6 +62,22 @@ bool cli_bytes(const char *text, uint64_t *out)
     return true;
 }
 
+bool cli_percent(const char *text, double *out)
+{
+    char *end;
+    double percent = isdigit((unsigned char)*text) || *text == '.' ? strtod(text, &end) : -1;
+    if (percent < 0 || end == text || *end || !(percent < 100)) return false;
+    *out = percent / 100;
+    return true;
+}
+
+const char *cli_date(time_t moment, char out[CLI_DATE])
+{
+    const struct tm *utc = gmtime(&moment);
+    if (!utc || !strftime(out, CLI_DATE, "%Y-%m-%dT%H:%M:%SZ", utc)) out[0] = 0;
+    return out;
+}
+
 bool cli_quant(const char *text, Dtype *out)
 {
     *out = strcmp(text, "q4_0") ? DTYPE_Q8_0 : DTYPE_Q4_0;

@@ -7,9 +7,10 @@
 #include "text/tokenizer.h"
 
 #include <getopt.h>
+#include <time.h>
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-enum { EXIT_SLOWER = 3 }; // bench: slower than the run it was compared with
+enum { EXIT_SLOWER = 3 }; // bench, profile: slower than the run it was compared with
 
 // Each takes its arguments with argv[0] the subcommand's name, and returns an exit status.
 int cmd_train(int argc, char **argv);
@@ -38,6 +39,11 @@ int cli_bad_option(const char *usage, char *const *argv);
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
 // A number of bytes, or of decimal MB or GB, such as 500MB; 1 and more.
 bool cli_bytes(const char *text, uint64_t *out);
+// A percentage below 100, as a share.
+bool cli_percent(const char *text, double *out);
+// A moment as "YYYY-MM-DDThh:mm:ssZ", which is returned; "" where it has no date.
+enum { CLI_DATE = 24 };
+const char *cli_date(time_t moment, char out[CLI_DATE]);
 // The type that --quant names, "q8_0" or "q4_0", or false.
 bool cli_quant(const char *text, Dtype *out);
 

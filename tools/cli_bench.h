@@ -125,7 +125,5 @@ bool bench_print_json(const Bench *bench, const BenchChange *changes, Error *err
 void bench_print_csv(const Bench *bench, const BenchChange *changes);
 // How the weights lie on the device.
 const char *bench_dtype(const Bench *bench);
-// "YYYY-MM-DDThh:mm:ssZ" into out (size 24 at least). Returns out.
-const char *bench_date(const Bench *bench, char *out, size_t size);
 
 #endif

@@ -32,13 +32,6 @@ const char *bench_dtype(const Bench *b)
     return dtype_name(b->loaded->model.blocks[0].q.dtype);
 }
 
-const char *bench_date(const Bench *b, char *out, size_t size)
-{
-    const struct tm *utc = gmtime(&b->began);
-    if (!utc || !strftime(out, size, "%Y-%m-%dT%H:%M:%SZ", utc)) out[0] = 0;
-    return out;
-}
-
 static double share_of(uint64_t part, uint64_t all)
 {
     return all ? (double)part / (double)all : 0;
@@ -50,9 +43,9 @@ static void print_head(const Bench *b)
 {
     const GpuInfo *gpu = gpu_info(b->loaded->gpu);
     const LlamaConfig *c = &b->loaded->model.config;
-    char date[24];
+    char date[CLI_DATE];
     uint64_t known = b->model_bytes + b->kv_bytes;
-    printf("strata %s, %s\n%s, %s\n", STRATA_VERSION, bench_date(b, date, sizeof date), gpu->name,
+    printf("strata %s, %s\n%s, %s\n", STRATA_VERSION, cli_date(b->began, date), gpu->name,
            gpu->driver);
     printf("%s: %llu parameters, %u blocks of width %u, vocabulary %u, %s\n", b->options->folder,
            (unsigned long long)config_parameters(c), c->blocks, c->width, c->vocab_size,
@@ -248,11 +241,11 @@ static cJSON *memory_json(const Bench *b)
 
 bool bench_print_json(const Bench *b, const BenchChange *changes, Error *err)
 {
-    char date[24];
+    char date[CLI_DATE];
     const GpuInfo *gpu = gpu_info(b->loaded->gpu);
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "strata", STRATA_VERSION);
-    cJSON_AddStringToObject(object, "date", bench_date(b, date, sizeof date));
+    cJSON_AddStringToObject(object, "date", cli_date(b->began, date));
     cJSON_AddStringToObject(object, "device", gpu->name);
     cJSON_AddStringToObject(object, "driver", gpu->driver);
     cJSON_AddItemToObject(object, "model", model_json(b));
@@ -283,8 +276,8 @@ static void print_quoted(const char *text)
 static void print_csv_row(const Bench *b, const BenchRow *row)
 {
     Figures f = figures_of(b, row);
-    char date[24];
-    print_quoted(bench_date(b, date, sizeof date));
+    char date[CLI_DATE];
+    print_quoted(cli_date(b->began, date));
     print_quoted(gpu_info(b->loaded->gpu)->name);
     print_quoted(gpu_info(b->loaded->gpu)->driver);
     print_quoted(b->options->folder);

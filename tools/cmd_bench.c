@@ -2,7 +2,6 @@
 // policy, against full depth in the same run and against an earlier run.
 #include "cli_bench.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,16 +41,6 @@ static bool parse_count(uint64_t *out, const char *name, const char *text, uint6
                      (unsigned long long)low, (unsigned long long)high);
 }
 
-static bool parse_tolerance(double *out, const char *text, Error *err)
-{
-    char *end;
-    double percent = isdigit((unsigned char)*text) || *text == '.' ? strtod(text, &end) : -1;
-    if (percent < 0 || end == text || *end || !(percent < 100))
-        return error_set(err, "--tolerance '%.40s': a percentage below 100 is expected", text);
-    *out = percent / 100;
-    return true;
-}
-
 static bool take_value(BenchOptions *o, int option, const char *value, Error *err)
 {
     switch (option) {
@@ -68,7 +57,8 @@ static bool take_value(BenchOptions *o, int option, const char *value, Error *er
     case 'N':
         return parse_count(&o->records, "records", value, 1, 1 << 30, err);
     default:
-        return parse_tolerance(&o->tolerance, value, err);
+        return cli_percent(value, &o->tolerance) ||
+               error_set(err, "--tolerance '%.40s': a percentage below 100 is expected", value);
     }
 }
 

@@ -242,7 +242,8 @@ static ProfileChange *put_change(ProfileComparison *c, int table, const char *na
 
 static void judge(ProfileComparison *c, ProfileChange *change)
 {
-    change->regressed = change->change == CHANGE_SLOWER && change->time.ratio > 1 + c->tolerance;
+    change->regressed = c->tolerance >= 0 && change->change == CHANGE_SLOWER &&
+                        change->time.ratio > 1 + c->tolerance;
     c->regressed += change->regressed;
     c->unknown += change->change == CHANGE_UNKNOWN;
 }

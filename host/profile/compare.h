@@ -36,17 +36,21 @@ typedef struct {
 } ProfileComparison;
 
 // Compares the whole step and the tables of `kinds` (bits 1 << SummaryKind). tolerance is a share,
-// such as 0.05. `old` must outlive the comparison. False: out of memory; free it all the same.
+// such as 0.05; below 0 nothing is called regressed. `old` must outlive the comparison. False: out
+// of memory; free it all the same.
 bool compare_make(ProfileComparison *out, const ProfileOld *old, const ProfileReport *report,
                   unsigned kinds, double tolerance, Error *err);
 void comparison_free(ProfileComparison *comparison);
 
-// An aligned table of all changes and the notes; where something regressed, what did, at the end.
+// An aligned table of all changes.
 void compare_print(FILE *stream, const ProfileComparison *comparison);
-// Adds to what table_json made "compared": {"file", "tolerance", "notes": [text, ...], "regressed",
-// "unknown", "rows": [{"table": kind or "step", "name", "change", "ratio", "low", "high", "old",
-// "new", "regressed"}, ...]}; old and new are the medians of seconds in a step. Ratios are 0 where
-// one of both is not there.
+// The notes, how many rows are unknown, and what regressed, a line each; nothing where there is
+// none.
+void compare_print_notes(FILE *stream, const ProfileComparison *comparison);
+// Adds to what table_json made "compared": {"file", "tolerance" (where there is one), "notes":
+// [text, ...], "regressed", "unknown", "rows": [{"table": kind or "step", "name", "change",
+// "ratio", "low", "high", "old", "new", "regressed"}, ...]}; old and new are the medians of seconds
+// in a step. Ratios are 0 where one of both is not there.
 void compare_json(cJSON *object, const ProfileComparison *comparison);
 
 #endif

@@ -35,18 +35,6 @@ static void put_change(TableLine *line, const ProfileChange *change)
     if (change->regressed) snprintf(line->cells[7], TABLE_CELL, "regressed");
 }
 
-static void print_verdict(FILE *stream, const ProfileComparison *c)
-{
-    if (c->unknown) fprintf(stream, "%zu unknown: too few steps to tell\n", c->unknown);
-    if (!c->regressed) return;
-    fprintf(stream, "%zu slower by more than %g%%:", c->regressed, 100 * c->tolerance);
-    for (size_t i = 0, shown = 0; i < c->count; i++)
-        if (c->changes[i].regressed)
-            fprintf(stream, "%s %s", shown++ ? "," : "",
-                    c->changes[i].table < 0 ? "whole step" : c->changes[i].name);
-    fputc('\n', stream);
-}
-
 void compare_print(FILE *stream, const ProfileComparison *c)
 {
     static const char *const names[] = {"time in a step", "old", "new",    "new/old",
@@ -54,8 +42,8 @@ void compare_print(FILE *stream, const ProfileComparison *c)
     enum { COLUMNS = sizeof names / sizeof *names };
     TableLine *lines = calloc(c->count + 1, sizeof *lines);
     fprintf(stream,
-            "\ncompared with %s; new/old lies between `from` and `to` in 95 of 100 cases\n%s\n",
-            c->path, c->notes);
+            "\ncompared with %s; new/old lies between `from` and `to` in 95 of 100 cases\n\n",
+            c->path);
     if (!lines) {
         fprintf(stream, "out of memory for a table of %zu rows\n", c->count);
         return;
@@ -64,7 +52,22 @@ void compare_print(FILE *stream, const ProfileComparison *c)
     for (size_t i = 0; i < c->count; i++) put_change(&lines[i + 1], &c->changes[i]);
     table_lines(stream, lines, c->count + 1, COLUMNS);
     free(lines);
-    print_verdict(stream, c);
+}
+
+void compare_print_notes(FILE *stream, const ProfileComparison *c)
+{
+    if (*c->notes) fprintf(stream, "compared with %s:\n%s", c->path, c->notes);
+    if (c->unknown)
+        fprintf(stream, "compared with %s: %zu unknown, too few steps to tell\n", c->path,
+                c->unknown);
+    if (!c->regressed) return;
+    fprintf(stream, "compared with %s: %zu slower by more than %g%%:", c->path, c->regressed,
+            100 * c->tolerance);
+    for (size_t i = 0, shown = 0; i < c->count; i++)
+        if (c->changes[i].regressed)
+            fprintf(stream, "%s %s", shown++ ? "," : "",
+                    c->changes[i].table < 0 ? "whole step" : c->changes[i].name);
+    fputc('\n', stream);
 }
 
 static cJSON *change_json(const ProfileChange *change)
@@ -99,7 +102,7 @@ void compare_json(cJSON *object, const ProfileComparison *c)
 {
     cJSON *compared = cJSON_AddObjectToObject(object, "compared");
     cJSON_AddStringToObject(compared, "file", c->path);
-    cJSON_AddNumberToObject(compared, "tolerance", c->tolerance);
+    if (c->tolerance >= 0) cJSON_AddNumberToObject(compared, "tolerance", c->tolerance);
     add_notes(compared, c->notes);
     cJSON_AddNumberToObject(compared, "regressed", (double)c->regressed);
     cJSON_AddNumberToObject(compared, "unknown", (double)c->unknown);

@@ -23,6 +23,7 @@ static void print(const ProfileComparison *comparison)
     compare_json(json, comparison);
     if (stream) {
         compare_print(stream, comparison);
+        compare_print_notes(stream, comparison);
         fclose(stream);
     }
     cJSON_Delete(json);

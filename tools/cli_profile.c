@@ -1,0 +1,146 @@
+// The reports of a profile: see cli_profile.h.
+#include "cli_profile.h"
+#include "base/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+ReportOptions reports_defaults(void)
+{
+    return (ReportOptions){.tolerance = -1};
+}
+
+// ---- options -----------------------------------------------------------------------------------
+
+// "kernel,block" and so on, added to what was given before.
+static bool parse_kinds(unsigned *kinds, const char *text, Error *err)
+{
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        int kind = 0;
+        while (kind < SUMMARY_TABLES && (strlen(SUMMARY_NAMES[kind]) != length ||
+                                         strncmp(SUMMARY_NAMES[kind], at, length) != 0))
+            kind++;
+        if (kind == SUMMARY_TABLES)
+            return error_set(err, "--by '%.40s': a list of kernel, block, phase, shape is expected",
+                             text);
+        *kinds |= 1u << kind;
+        at += length;
+        if (!*at) return true;
+    }
+}
+
+bool reports_option(ReportOptions *o, int option, const char *value, bool *known, Error *err)
+{
+    *known = true;
+    switch (option) {
+    case OPTION_BY:
+        return parse_kinds(&o->kinds, value, err);
+    case OPTION_TOP:
+        return cli_number(value, 0, 1 << 30, &o->top) ||
+               error_set(err, "--top '%.40s' is not a number of 0 to %d", value, 1 << 30);
+    case OPTION_CSV:
+        o->csv = value;
+        return true;
+    case OPTION_REPORT_JSON:
+        if (value)
+            o->json_file = value;
+        else
+            o->json = true;
+        return true;
+    case OPTION_COMPARE:
+        o->compare = value;
+        return true;
+    case OPTION_TOLERANCE:
+        return cli_percent(value, &o->tolerance) ||
+               error_set(err, "--tolerance '%.40s': a percentage below 100 is expected", value);
+    default:
+        *known = false;
+        return true;
+    }
+}
+
+bool reports_check(const ReportOptions *o, Error *err)
+{
+    if (o->tolerance >= 0 && !o->compare) return error_set(err, "--tolerance is for --compare");
+    return true;
+}
+
+bool reports_begin(ReportOptions *o, Error *err)
+{
+    return !o->compare || (o->old = compare_read(o->compare, err)) != NULL;
+}
+
+void reports_end(ReportOptions *o)
+{
+    compare_free(o->old);
+    o->old = NULL;
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+static bool write_csv(const char *path, const ProfileReport *report, unsigned kinds, Error *err)
+{
+    FileWriter writer;
+    if (!file_writer_open(&writer, path, err)) return false;
+    table_csv(writer.stream, report, kinds);
+    writer.failed |= ferror(writer.stream) != 0;
+    return file_writer_commit(&writer, err);
+}
+
+static bool print_json(const cJSON *json, Error *err)
+{
+    char *text = cJSON_PrintUnformatted(json);
+    if (!text) return error_set(err, "out of memory for the profile as JSON");
+    puts(text);
+    free(text);
+    return true;
+}
+
+static bool write_json(const ReportOptions *o, const ProfileReport *report,
+                       const ProfileComparison *comparison, Error *err)
+{
+    if (!o->json && !o->json_file) return true;
+    cJSON *json = table_json(report, err);
+    if (!json) return false;
+    if (comparison) compare_json(json, comparison);
+    bool ok = (!o->json_file || json_write(o->json_file, json, err)) &&
+              (!o->json || print_json(json, err));
+    cJSON_Delete(json);
+    return ok;
+}
+
+static bool write_all(const ReportOptions *o, const ProfileReport *report, unsigned kinds,
+                      const ProfileComparison *comparison, Error *err)
+{
+    if (!o->json) {
+        table_print(stdout, report, kinds, o->top);
+        if (comparison) compare_print(stdout, comparison);
+        fflush(stdout);
+    }
+    if (comparison) compare_print_notes(stderr, comparison);
+    return (!o->csv || write_csv(o->csv, report, kinds, err)) &&
+           write_json(o, report, comparison, err);
+}
+
+bool reports_write(const ReportOptions *o, const ProfileRecord *record, const Ceilings *ceilings,
+                   const ProfileSetting *settings, size_t setting_count, int *status, Error *err)
+{
+    char date[CLI_DATE];
+    unsigned kinds = o->kinds ? o->kinds : 1u << SUMMARY_KERNELS;
+    ProfileSummary summary;
+    ProfileComparison comparison = {0};
+    const ProfileReport report = {.summary = &summary,
+                                  .version = STRATA_VERSION,
+                                  .date = cli_date(time(NULL), date),
+                                  .settings = settings,
+                                  .setting_count = setting_count};
+    bool ok = summary_make(&summary, record, ceilings, err) &&
+              (!o->old || compare_make(&comparison, o->old, &report, kinds, o->tolerance, err)) &&
+              write_all(o, &report, kinds, o->old ? &comparison : NULL, err);
+    if (ok && comparison.regressed) *status = EXIT_SLOWER;
+    comparison_free(&comparison);
+    summary_free(&summary);
+    return ok;
+}
