@@ -285,8 +285,9 @@ static void args_say_what_a_command_was(void **state)
     double bytes = 4.0 * (2 * 256 * 288 + 288 * 288), operations = 2.0 * 256 * 288 * 288;
     double seconds = 1e-6 * number(event, "dur");
     assert_string_equal(text(figures, "tape"), "forward 0");
+    assert_string_equal(text(figures, "shape"), "256 x 288 x 288");
     assert_string_equal(text(figures, "groups"), "72 x 8"); // of 256 rows, 32 in a group
-    assert_string_equal(text(figures, "tensors"), "256x288 F32, 288x288 F32");
+    assert_string_equal(text(figures, "tensors"), "256x288 F32, 288x288 F32, 256x288 F32");
     assert_true(number(figures, "rows") == 256 && number(figures, "bytes") == bytes);
     assert_true(number(figures, "operations") == operations);
     assert_true(fabs(number(figures, "GB/s") / (1e-9 * bytes / seconds) - 1) < 1e-3);

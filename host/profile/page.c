@@ -2,11 +2,12 @@
 //   "report"    what the caller gave
 //   "timeline"  times are whole nanoseconds from the beginning:
 //     "length"       of all
-//     "commands"     [name, tape, place, phase, rows, groups, tensors, bytes, operations], each
-//     once "events"       {"command": which of these, "gap": behind the one before, "duration"}:
-//     columns "omitted"      commands that ran behind those "submissions"  [sent, done, run, first
-//     event, events] "runs"         [begin, end, bytes that tensors held] "transfers"    [1 for an
-//     upload, begin, end, bytes] "steps"        [begin, end, loss or null, tokens]
+//     "commands"     [name, tape, place, phase, rows, shape, groups, tensors, bytes, operations],
+//     each once "events"       {"command": which of these, "gap": behind the one before,
+//     "duration"}: columns "omitted"      commands that ran behind those "submissions"  [sent,
+//     done, run, first event, events] "runs"         [begin, end, bytes that tensors held]
+//     "transfers"    [1 for an upload, begin, end, bytes] "steps"        [begin, end, loss or null,
+//     tokens]
 #include "profile/page.h"
 #include "profile/write.h"
 
@@ -95,10 +96,11 @@ static bool number_commands(Page *p, const char *path, Error *err)
 
 static void put_command(Page *p, const ProfileEvent *event)
 {
-    char place[64], phase[64], groups[64], tensors[256];
+    char place[64], phase[64], shape[80], groups[64], tensors[256];
     const Command *command = event->command;
     profile_place(place, command->tape);
     profile_phase(phase, event);
+    command_shape(shape, command, event->rows);
     command_groups(groups, command, event->rows);
     command_tensors(tensors, command);
     const char *texts[] = {command_name(command), command->tape, place, phase};
@@ -107,8 +109,8 @@ static void put_command(Page *p, const ProfileEvent *event)
         write_text(&p->file, texts[i]);
         write_format(&p->file, ",");
     }
-    write_format(&p->file, "%u,\"%s\",\"%s\",%.0f,%.0f]", event->rows, groups, tensors,
-                 event->cost.bytes, event->cost.operations);
+    write_format(&p->file, "%u,\"%s\",\"%s\",\"%s\",%.0f,%.0f]", event->rows, shape, groups,
+                 tensors, event->cost.bytes, event->cost.operations);
 }
 
 // A column of numbers: gaps or durations.

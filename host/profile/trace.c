@@ -220,14 +220,16 @@ static void put_arrow_end(Trace *t, const ProfileEvent *event, int64_t ns)
 
 static void put_command(Trace *t, const ProfileEvent *event)
 {
-    char groups[64], tensors[256];
+    char shape[80], groups[64], tensors[256];
     Slice slice = fit(t, event->begin, event->end, INT64_MAX);
     begin_slice(t, GPU, slice, "kernel", command_name(event->command));
     write_format(&t->file, ",\"args\":{\"tape\":");
     write_text(&t->file, event->command->tape);
+    command_shape(shape, event->command, event->rows);
     command_groups(groups, event->command, event->rows);
     command_tensors(tensors, event->command);
     if (event->rows) write_format(&t->file, ",\"rows\":%u", event->rows);
+    if (shape[0]) write_format(&t->file, ",\"shape\":\"%s\"", shape);
     if (groups[0]) write_format(&t->file, ",\"groups\":\"%s\"", groups);
     write_format(&t->file, ",\"tensors\":\"%s\"", tensors);
     put_costs(t, event);

@@ -2,6 +2,7 @@
 #include "profile/write.h"
 #include "base/json_text.h"
 #include "base/utf8.h"
+#include "profile/cost.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -62,6 +63,12 @@ const char *command_name(const Command *command)
     if (command->kind == COMMAND_FILL) return "fill";
     if (command->kind == COMMAND_COPY) return "copy";
     return kernel_sources[command->dispatch.kernel].name;
+}
+
+void command_shape(char out[80], const Command *command, uint32_t rows)
+{
+    out[0] = 0;
+    if (command->kind == COMMAND_DISPATCH) cost_shape(out, 80, &command->dispatch, rows);
 }
 
 void command_groups(char out[64], const Command *command, uint32_t rows)

@@ -17,6 +17,9 @@ void write_json(FileWriter *writer, const char *json);
 
 // The kernel's name, "fill" or "copy".
 const char *command_name(const Command *command);
+// What tables by shape call a dispatch that ran with so many rows (cost_shape); "" of what has
+// none.
+void command_shape(char out[80], const Command *command, uint32_t rows);
 // The workgroups of a dispatch that ran with so many rows, such as "4 x 12"; "" of what has none.
 void command_groups(char out[64], const Command *command, uint32_t rows);
 // Its tensors in the order of their bindings, such as "64x288 f32, 768x288 q8_0".

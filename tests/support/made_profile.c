@@ -1,13 +1,14 @@
 // Profiles made up by hand: see made_profile.h.
 #include "support/made_profile.h"
 #include "base/random.h"
+#include "shaders/args.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = 256, WIDTH = 288, HIDDEN = 768, VOCABULARY = 512 };
+enum { ROWS = 256, WIDTH = 288, HEAD = 48, HIDDEN = 768, VOCABULARY = 512 };
 
 // A kernel of a tape, and its tensors: (rows, a) and (b, a).
 typedef struct {
@@ -68,6 +69,26 @@ static Command *record(Maker *m, CommandKind kind, const char *tape)
     return own;
 }
 
+// Push constants and constants as far as cost_shape looks at them, of the size that it expects.
+static void give_args(Command *own, const Shape *shape)
+{
+    bool product = shape->b > 96, attention = shape->b && !product;
+    bool norm = shape->kernel == K_rmsnorm || shape->kernel == K_rmsnorm_back;
+    bool values = shape->kernel == K_sum_squares || shape->kernel == K_adamw;
+    uint32_t third = product ? shape->b : attention ? WIDTH / HEAD : shape->a;
+    uint32_t fourth = product ? shape->a : attention ? WIDTH / HEAD : 1;
+    const uint32_t words[GPU_ARGS_BYTES / 4] = {values ? shape->a * ROWS : 0, 0, ROWS, third,
+                                                fourth};
+    memcpy(own->args, words, sizeof words);
+    own->dispatch.args = own->args;
+    own->dispatch.args_bytes = product                   ? sizeof(MatmulArgs)
+                               : attention               ? sizeof(AttentionArgs)
+                               : norm                    ? sizeof(RmsnormArgs)
+                               : shape->kernel == K_rope ? sizeof(RopeArgs)
+                                                         : sizeof(ElementArgs);
+    own->dispatch.constants[2] = HEAD;
+}
+
 static void record_tape(Maker *m, const char *tape, const Shape *shapes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -75,6 +96,8 @@ static void record_tape(Maker *m, const char *tape, const Shape *shapes, size_t 
         own->dispatch.kernel = shapes[i].kernel;
         own->dispatch.tensors[0] = tensor(ROWS, shapes[i].a);
         if (shapes[i].b) own->dispatch.tensors[1] = tensor(shapes[i].b, shapes[i].a);
+        if (shapes[i].b) own->dispatch.tensors[2] = tensor(ROWS, shapes[i].b);
+        give_args(own, &shapes[i]);
         own->dispatch.grid =
             (Grid){.x = shapes[i].a / 4, .rows = {.counts = nothing()}, .tile = 32, .axis = 1};
     }

@@ -48,7 +48,8 @@ function coverage(series, begin, end) {
 // ---- the data ----------------------------------------------------------------------------------
 
 // Fields of LINE's lists: see page.c.
-const NAME = 0, TAPE = 1, PLACE = 2, PHASE = 3, ROWS = 4, GROUPS = 5, TENSORS = 6, BYTES = 7, OPERATIONS = 8;
+const NAME = 0, TAPE = 1, PLACE = 2, PHASE = 3, ROWS = 4, SHAPE = 5, GROUPS = 6, TENSORS = 7,
+  BYTES = 8, OPERATIONS = 9;
 
 function readCommands() {
   const { command, gap, duration: length } = LINE.events, series = makeSeries(command.length);
@@ -136,6 +137,7 @@ function describeCommand(i) {
   const own = commandOf(i), seconds = 1e-9 * (COMMANDS.end[i] - COMMANDS.begin[i]);
   const pairs = [["place", own[PLACE]], ["phase", own[PHASE]], ["tape", own[TAPE]],
     ...span(COMMANDS.begin[i], COMMANDS.end[i])];
+  if (own[SHAPE]) pairs.push(["shape", own[SHAPE]]);
   if (own[ROWS]) pairs.push(["rows", count(own[ROWS])]);
   if (own[GROUPS]) pairs.push(["groups", own[GROUPS]]);
   if (own[TENSORS]) pairs.push(["tensors", own[TENSORS]]);
