@@ -27,6 +27,7 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
 int cmd_profile_static(int argc, char **argv);
 int cmd_profile_shader(int argc, char **argv);
+int cmd_profile_counters(int argc, char **argv);
 
 // Prints "strata: message" on standard error; returns the status for it.
 int cli_fail(const Error *err);
