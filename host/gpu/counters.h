@@ -34,9 +34,9 @@ void counting_close(Counting *counting);
 // How often dispatches run for all of them: a device counts only so many things at a time.
 uint32_t counting_passes(const Counting *counting);
 // Runs the dispatches in order, a barrier between any two, counting_passes times, and waits; values
-// (count of counting_open) is what each counter says of them together. Not while a tape is
-// recorded. Other programs' profiling is kept out meanwhile. False: also where another program
-// profiles.
+// (count of counting_open) is what each counter says of them together, NAN where a driver divides
+// by what did not happen. Not while a tape is recorded. Other programs' profiling is kept out
+// meanwhile. False: also where another program profiles.
 bool counting_run(Counting *counting, const Dispatch *dispatches, uint32_t count, double *values,
                   Error *err);
 
