@@ -1,7 +1,6 @@
 // strata profile counters: the hardware counters that a device offers. Reading them around a kernel
 // is gpu/counters.h's.
 #include "cli.h"
-#include "base/json.h"
 #include "gpu/counters.h"
 
 #include <stdio.h>
@@ -36,12 +35,7 @@ static bool print_json(const GpuInfo *info, const Counter *list, uint32_t count,
         cJSON_AddStringToObject(item, "scope", list[i].scope);
         cJSON_AddItemToArray(array, item);
     }
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    if (!text) return error_set(err, "out of memory");
-    printf("%s\n", text);
-    free(text);
-    return true;
+    return cli_print_json(object, err);
 }
 
 static int run(const char *device, bool json)

@@ -2,7 +2,6 @@
 // every variant, runs nothing, and prints what the driver's compiler says of each. Not a
 // measurement.
 #include "cli.h"
-#include "base/json.h"
 #include "gpu/statistics.h"
 #include "profile/static_kernels.h"
 
@@ -221,12 +220,7 @@ static bool print_json(const Static *all, Error *err)
     }
     cJSON_AddNumberToObject(object, "left_out", (double)left_out(all));
     add_skipped(object, all);
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    if (!text) return error_set(err, "out of memory");
-    printf("%s\n", text);
-    free(text);
-    return true;
+    return cli_print_json(object, err);
 }
 
 // ---- CSV ---------------------------------------------------------------------------------------
