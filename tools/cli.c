@@ -37,6 +37,16 @@ int cli_bad_option(const char *usage, char *const *argv)
     return cli_usage(usage, "option '%.40s' is unknown or lacks its value", last);
 }
 
+bool cli_print_json(cJSON *object, Error *err)
+{
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (!text) return error_set(err, "out of memory");
+    printf("%s\n", text);
+    free(text);
+    return true;
+}
+
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
 {
     char *end;

@@ -2,6 +2,7 @@
 #ifndef STRATA_TOOLS_CLI_H
 #define STRATA_TOOLS_CLI_H
 
+#include "base/json.h"
 #include "model/llama.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -28,12 +29,16 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
 int cmd_profile_static(int argc, char **argv);
 int cmd_profile_shader(int argc, char **argv);
+int cmd_profile_counters(int argc, char **argv);
 
 // Prints "strata: message" on standard error; returns the status for it.
 int cli_fail(const Error *err);
 int cli_usage(const char *usage, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // The same, naming the option at which getopt_long stopped.
 int cli_bad_option(const char *usage, char *const *argv);
+
+// Prints the object as one line of JSON, and frees it.
+bool cli_print_json(cJSON *object, Error *err);
 
 // A whole number of [low, high] or false.
 bool cli_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);

@@ -11,6 +11,7 @@ static const struct {
     {"static", "what the driver's compiler says of every kernel; nothing runs", cmd_profile_static},
     {"shader", "one kernel alone: its errors and times, beside another version of its source",
      cmd_profile_shader},
+    {"counters", "the hardware counters that a device has", cmd_profile_counters},
 };
 enum { PART_COUNT = sizeof PARTS / sizeof *PARTS };
 

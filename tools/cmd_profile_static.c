@@ -1,7 +1,7 @@
-// strata profile static: compiles every kernel as a device would be asked for it, runs nothing, and
-// prints what the driver's compiler says of each. Not a measurement.
+// strata profile static: compiles every pipeline that ops choose on a device, with --all those of
+// every variant, runs nothing, and prints what the driver's compiler says of each. Not a
+// measurement.
 #include "cli.h"
-#include "base/json.h"
 #include "gpu/statistics.h"
 #include "profile/static_kernels.h"
 
@@ -17,12 +17,11 @@ typedef struct {
     int name_count;
 } Options;
 
-typedef enum { NOT_WANTED, COMPILED, REFUSED } State;
+typedef enum { LEFT_OUT, COMPILED, REFUSED } State;
 
 typedef struct {
     const StaticPipeline *pipeline;
     State state;
-    bool shown;
     PipelineStatistics statistics; // of a compiled one
     Error refusal;
 } Result;
@@ -48,6 +47,16 @@ static bool is_wanted(const Options *options, Kernel kernel)
     return !options->name_count;
 }
 
+// What ops choose on the device; with --all, or where a variant is named itself, everything.
+static bool is_compiled(const Options *options, const StaticPipeline *p)
+{
+    const KernelSource *source = &kernel_sources[p->kernel];
+    bool named = false;
+    for (int i = 0; i < options->name_count; i++)
+        named |= !strcmp(options->names[i], source->name) && strcmp(source->name, source->file);
+    return is_wanted(options, p->kernel) && (p->chosen || options->all || named);
+}
+
 // The first name that no kernel has, or NULL.
 static const char *unknown_name(const Options *options)
 {
@@ -64,7 +73,7 @@ static const char *unknown_name(const Options *options)
 static void compile(Static *all, Result *result)
 {
     const StaticPipeline *p = result->pipeline;
-    if (!is_wanted(all->options, p->kernel)) return;
+    if (!is_compiled(all->options, p)) return;
     if (getenv("STRATA_VERBOSE")) {
         char constants[GPU_CONSTANTS * 11];
         static_constants_text(constants, p->constants);
@@ -73,7 +82,6 @@ static void compile(Static *all, Result *result)
     bool ok = pipeline_statistics_read(&result->statistics, all->gpu, p->kernel, p->constants,
                                        &result->refusal);
     result->state = ok ? COMPILED : REFUSED;
-    result->shown = ok && (p->chosen || all->options->all);
 }
 
 static bool static_open(Static *all, const Options *options, Error *err)
@@ -97,6 +105,16 @@ static void static_close(Static *all)
     free(all->results);
     static_pipelines_free(&all->pipelines);
     gpu_close(all->gpu);
+}
+
+// Pipelines of variants that are wanted, but that ops do not choose here.
+static size_t left_out(const Static *all)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < all->pipelines.count; i++)
+        count += all->results[i].state == LEFT_OUT &&
+                 is_wanted(all->options, all->results[i].pipeline->kernel);
+    return count;
 }
 
 // ---- JSON --------------------------------------------------------------------------------------
@@ -177,7 +195,7 @@ static void add_skipped(cJSON *object, const Static *all)
         if (!all->pipelines.missing[k] || !is_wanted(all->options, (Kernel)k)) continue;
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "kernel", kernel_sources[k].name);
-        cJSON_AddStringToObject(item, "why", all->pipelines.missing[k]);
+        cJSON_AddStringToObject(item, "needs", all->pipelines.missing[k]);
         cJSON_AddItemToArray(list, item);
     }
 }
@@ -197,16 +215,12 @@ static bool print_json(const Static *all, Error *err)
     cJSON *refused = cJSON_AddArrayToObject(object, "refused");
     for (size_t i = 0; i < all->pipelines.count; i++) {
         const Result *result = &all->results[i];
-        if (result->shown) cJSON_AddItemToArray(pipelines, result_json(result));
+        if (result->state == COMPILED) cJSON_AddItemToArray(pipelines, result_json(result));
         if (result->state == REFUSED) cJSON_AddItemToArray(refused, refusal_json(result));
     }
+    cJSON_AddNumberToObject(object, "left_out", (double)left_out(all));
     add_skipped(object, all);
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    if (!text) return error_set(err, "out of memory");
-    printf("%s\n", text);
-    free(text);
-    return true;
+    return cli_print_json(object, err);
 }
 
 // ---- CSV ---------------------------------------------------------------------------------------
@@ -220,7 +234,7 @@ static void print_csv(const Static *all)
         const Result *result = &all->results[i];
         const StaticPipeline *p = result->pipeline;
         char constants[GPU_CONSTANTS * 11];
-        if (!result->shown) continue;
+        if (result->state != COMPILED) continue;
         static_constants_text(constants, p->constants);
         printf("%s,\"%s\",%d,%s,", kernel_sources[p->kernel].name, constants, p->chosen, p->what);
         for (uint32_t r = 0; r < p->row_count; r++) printf(r ? " %u" : "%u", p->rows[r]);
@@ -275,7 +289,7 @@ static void find_widths(int widths[COLUMNS], const Static *all)
     fill_head(head);
     memset(widths, 0, COLUMNS * sizeof *widths);
     for (size_t i = 0; i < all->pipelines.count; i++) {
-        if (!all->results[i].shown) continue;
+        if (all->results[i].state != COMPILED) continue;
         fill_row(cells, &all->results[i]);
         for (int c = 0; c < COLUMNS; c++)
             if ((int)strlen(cells[c]) > widths[c]) widths[c] = (int)strlen(cells[c]);
@@ -311,25 +325,24 @@ static void print_table(const Static *all)
     const GpuInfo *info = gpu_info(all->gpu);
     char cells[COLUMNS][CELL];
     int widths[COLUMNS];
-    size_t hidden = 0;
+    size_t hidden = left_out(all);
     printf("%s, %s, Vulkan %s%s\n\n", info->name, info->driver, info->vulkan,
            gpu_has_statistics(all->gpu) ? "" : ": tells no statistics");
     find_widths(widths, all);
     fill_head(cells);
     print_cells(cells, widths);
     for (size_t i = 0; i < all->pipelines.count; i++) {
-        hidden += all->results[i].state == COMPILED && !all->results[i].shown;
-        if (!all->results[i].shown) continue;
-        fill_row(cells, &all->results[i]);
+        const Result *result = &all->results[i];
+        if (result->state != COMPILED) continue;
+        fill_row(cells, result);
         print_cells(cells, widths);
     }
     print_meanings(widths);
     if (hidden)
-        printf("\n%zu more of variants that ops do not choose here compile as well: --all\n",
-               hidden);
+        printf("\n%zu more of variants that ops do not choose on this device: --all\n", hidden);
     for (int k = 0; k < KERNEL_COUNT; k++)
         if (all->pipelines.missing[k] && is_wanted(all->options, (Kernel)k))
-            printf("skipped %s: %s\n", kernel_sources[k].name, all->pipelines.missing[k]);
+            printf("skipped %s: needs %s\n", kernel_sources[k].name, all->pipelines.missing[k]);
 }
 
 // ---- the command -------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 // Opening and closing a device.
+#include "gpu/counters.h"
 #include "gpu/internal.h"
 
 #include <stdio.h>
@@ -18,11 +19,11 @@ bool gpu_fail(Gpu *gpu, VkResult result, const char *what, Error *err)
                      result);
 }
 
-static bool create_device(Gpu *gpu, Error *err)
+static bool create_device(Gpu *gpu, bool counters, Error *err)
 {
     gpu->family = device_queue_family(gpu->physical);
     const float priority = 1.0f;
-    optional_choose(&gpu->optional, gpu->physical);
+    optional_choose(&gpu->optional, gpu->physical, counters);
     const VkDeviceQueueCreateInfo queue = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
         .queueFamilyIndex = gpu->family,
@@ -107,7 +108,7 @@ static bool choose_device(Gpu *gpu, const char *device, Error *err)
     return true;
 }
 
-Gpu *gpu_open(const char *device, Error *err)
+static Gpu *open_device(const char *device, bool counters, Error *err)
 {
     Gpu *gpu = calloc(1, sizeof *gpu);
     if (!gpu) {
@@ -117,12 +118,22 @@ Gpu *gpu_open(const char *device, Error *err)
     gpu->part_bytes = PART_BYTES;
     gpu->phase = "";
     bool ok = instance_open(&gpu->instance, &gpu->messenger, err) &&
-              choose_device(gpu, device, err) && create_device(gpu, err) &&
+              choose_device(gpu, device, err) && create_device(gpu, counters, err) &&
               create_layouts(gpu, err) && create_commands(gpu, err) && submit_open(gpu, err) &&
               memory_open(gpu, err) && pipeline_cache_open(gpu, err) && kernels_open(gpu, err);
     if (ok) return gpu;
     gpu_close(gpu);
     return NULL;
+}
+
+Gpu *gpu_open(const char *device, Error *err)
+{
+    return open_device(device, false, err);
+}
+
+Gpu *gpu_open_counting(const char *device, Error *err)
+{
+    return open_device(device, true, err);
 }
 
 void gpu_close(Gpu *gpu)

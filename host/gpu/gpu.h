@@ -61,6 +61,8 @@ void gpu_identity(const Gpu *gpu, char *out, size_t size);
 // Whether the device has what a kernel needs beyond the floor. One that needs more cannot be
 // recorded: its tape fails.
 bool gpu_has_kernel(const Gpu *gpu, Kernel kernel);
+// The first thing that the kernel needs and the device lacks, "integer dot products"; NULL: nothing.
+const char *gpu_kernel_lacks(const Gpu *gpu, Kernel kernel);
 // Whether a run or a copy failed on this device, and whether because it was lost (a reset by the
 // driver's watchdog, a card that is gone). What the memory of a lost device holds is undefined,
 // also what the host sees of it; every further run or copy fails, and closing does not wait.

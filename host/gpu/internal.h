@@ -68,6 +68,7 @@ typedef struct {
     uint32_t name_count;
     VkPhysicalDeviceFeatures2 features; // the chain for vkCreateDevice
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable;
+    VkPhysicalDevicePerformanceQueryFeaturesKHR performance;
     bool statistics; // VK_KHR_pipeline_executable_properties
     bool calibrated; // VK_EXT_calibrated_timestamps
     VkPhysicalDeviceShaderFloat16Int8Features small;
@@ -75,8 +76,9 @@ typedef struct {
     VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot;
     MatrixFeatures matrix;
     uint32_t needs; // NEEDS_..., those that kernels may have
+    bool counters;  // VK_KHR_performance_query, which is turned on only where it is asked for
 } Optional;
-void optional_choose(Optional *optional, VkPhysicalDevice physical);
+void optional_choose(Optional *optional, VkPhysicalDevice physical, bool counters);
 
 struct Gpu {
     VkInstance instance;

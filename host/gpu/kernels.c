@@ -37,6 +37,21 @@ bool gpu_has_kernel(const Gpu *gpu, Kernel kernel)
     return !(gpu->access[kernel].needs & ~gpu->optional.needs);
 }
 
+const char *gpu_kernel_lacks(const Gpu *gpu, Kernel kernel)
+{
+    static const struct {
+        uint32_t need;
+        const char *name;
+    } needs[] = {{NEEDS_FLOAT16, "f16 arithmetic"},
+                 {NEEDS_INT8, "8-bit integers"},
+                 {NEEDS_DOT, "integer dot products"},
+                 {NEEDS_MATRIX, "cooperative matrices"}};
+    uint32_t missing = gpu->access[kernel].needs & ~gpu->optional.needs;
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if (missing & needs[i].need) return needs[i].name;
+    return NULL;
+}
+
 bool kernels_open(Gpu *gpu, Error *err)
 {
     const char *folder = getenv("STRATA_SHADER_DIR");
@@ -82,8 +97,8 @@ VkResult kernel_build(Gpu *gpu, Kernel kernel, const uint32_t *constants,
 VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, Error *err)
 {
     if (!gpu_has_kernel(gpu, kernel)) {
-        error_set(err, "device %s: kernel %s needs what the device has not", gpu->info.name,
-                  kernel_sources[kernel].name);
+        error_set(err, "device %s: kernel %s needs %s", gpu->info.name, kernel_sources[kernel].name,
+                  gpu_kernel_lacks(gpu, kernel));
         return VK_NULL_HANDLE;
     }
     Pipeline want = {.kernel = kernel, .module = gpu->modules[kernel]};

@@ -87,7 +87,21 @@ static void choose_matrix(Optional *optional, VkPhysicalDevice physical)
     optional->needs |= NEEDS_MATRIX;
 }
 
-void optional_choose(Optional *optional, VkPhysicalDevice physical)
+// Only where it is asked for: some drivers run otherwise with it.
+static void choose_counters(Optional *optional, VkPhysicalDevice physical)
+{
+    const char *name = VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME;
+    optional->performance = (VkPhysicalDevicePerformanceQueryFeaturesKHR){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR};
+    if (!device_has_extension(physical, name)) return;
+    read_features(physical, &optional->performance);
+    optional->counters = optional->performance.performanceCounterQueryPools;
+    if (!optional->counters) return;
+    add_extension(optional, physical, name);
+    link_features(optional, &optional->performance);
+}
+
+void optional_choose(Optional *optional, VkPhysicalDevice physical, bool counters)
 {
     *optional = (Optional){.features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2}};
     add_extension(optional, physical, "VK_KHR_portability_subset"); // must be on where it exists
@@ -97,4 +111,5 @@ void optional_choose(Optional *optional, VkPhysicalDevice physical)
     choose_small_types(optional, physical);
     choose_dot(optional, physical);
     choose_matrix(optional, physical);
+    if (counters) choose_counters(optional, physical);
 }

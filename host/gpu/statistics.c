@@ -118,6 +118,9 @@ bool pipeline_statistics_read(PipelineStatistics *out, Gpu *gpu, Kernel kernel,
                               const uint32_t *constants, Error *err)
 {
     *out = (PipelineStatistics){0};
+    if (!gpu_has_kernel(gpu, kernel))
+        return error_set(err, "device %s: kernel %s needs %s", gpu->info.name,
+                         kernel_sources[kernel].name, gpu_kernel_lacks(gpu, kernel));
     bool capture = gpu->optional.statistics;
     VkPipelineCreateFlags flags = capture ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0;
     VkPipeline pipeline = VK_NULL_HANDLE;

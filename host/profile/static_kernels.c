@@ -238,6 +238,20 @@ static bool record_variant(StaticPipelines *out, Gpu *gpu, const char *variant, 
     return ok;
 }
 
+// The kernels of strata peak belong to no op; each has one shape.
+static bool add_probes(StaticPipelines *out, const Gpu *gpu, Error *err)
+{
+    for (int k = 0; k < KERNEL_COUNT; k++) {
+        const Dispatch dispatch = {.kernel = (Kernel)k, .constants = {64, 1}};
+        if (strncmp(kernel_sources[k].file, "peak_", 5) || !gpu_has_kernel(gpu, (Kernel)k))
+            continue;
+        StaticPipeline *made = add(out, &dispatch);
+        if (!made) return error_set(err, "out of memory");
+        snprintf(made->what, sizeof made->what, "strata peak");
+    }
+    return true;
+}
+
 static int by_kernel(const void *a, const void *b)
 {
     const StaticPipeline *left = a, *right = b;
@@ -246,13 +260,14 @@ static int by_kernel(const void *a, const void *b)
     return memcmp(left->constants, right->constants, sizeof left->constants);
 }
 
-static void find_missing(StaticPipelines *out)
+static void find_missing(StaticPipelines *out, const Gpu *gpu)
 {
     for (int k = 0; k < KERNEL_COUNT; k++) {
-        const char *name = kernel_sources[k].name;
+        const char *name = kernel_sources[k].name, *lacks = gpu_kernel_lacks(gpu, (Kernel)k);
         bool shuffles = strstr(name, "shuffle") || strstr(name, "texel");
-        out->missing[k] = shuffles ? "needs subgroups of a multiple of 8 lanes that shuffle"
-                                   : "no op takes it on this device";
+        out->missing[k] = lacks      ? lacks
+                          : shuffles ? "subgroups of a multiple of 8 lanes that shuffle"
+                                     : "an op that takes it";
     }
     for (size_t i = 0; i < out->count; i++) out->missing[out->list[i].kernel] = NULL;
 }
@@ -261,13 +276,14 @@ bool static_pipelines_list(StaticPipelines *out, Gpu *gpu, Error *err)
 {
     static const char *const variants[] = {NULL, "any", "vec4", "shuffle", "texel"};
     *out = (StaticPipelines){0};
-    for (int i = 0; i < 5; i++) {
-        if (record_variant(out, gpu, variants[i], err)) continue;
+    bool ok = add_probes(out, gpu, err);
+    for (int i = 0; i < 5 && ok; i++) ok = record_variant(out, gpu, variants[i], err);
+    if (!ok) {
         static_pipelines_free(out);
         return false;
     }
     qsort(out->list, out->count, sizeof *out->list, by_kernel);
-    find_missing(out);
+    find_missing(out, gpu);
     return true;
 }
 

@@ -21,7 +21,7 @@ typedef struct {
 typedef struct {
     StaticPipeline *list; // (count) by kernel, then in the order of the recordings
     size_t count;
-    const char *missing[KERNEL_COUNT]; // why a kernel is not in the list; NULL: it is
+    const char *missing[KERNEL_COUNT]; // what a kernel that is not in the list needs; NULL: it is
 } StaticPipelines;
 
 // The shapes are those of LLaMA 2 7B (heads of 128) and of TinyLlama 1.1B (heads of 64), with 1, 4
