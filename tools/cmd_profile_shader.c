@@ -54,8 +54,9 @@ static void print_version(const char *name, const TrialVersion *v, const ShaderT
     const BedError *e = &v->error;
     printf("%-10s %.4g ms (lowest %.4g, spread %.2g %%)", name, 1e3 * v->seconds.median,
            1e3 * v->seconds.lowest, 100 * v->seconds.deviation / v->seconds.median);
-    if (t->bytes > 0) printf(", %.3g GB/s", 1e-9 * t->bytes / v->seconds.median);
-    if (t->operations > 0) printf(", %.3g GFLOP/s", 1e-9 * t->operations / v->seconds.median);
+    if (t->cost.bytes > 0) printf(", %.3g GB/s", 1e-9 * t->cost.bytes / v->seconds.median);
+    if (t->cost.operations > 0)
+        printf(", %.3g GFLOP/s", 1e-9 * t->cost.operations / v->seconds.median);
     printf(
         "\n%-10s error at most %.3g; by tolerance %.3g of %.2g + %.2g |x|, %s[%u][%u] at %s; %s\n",
         "", e->largest, e->share, e->tolerance, e->relative, e->tensor, e->row, e->col,
@@ -80,13 +81,14 @@ static void print_text(const Options *o, const Gpu *gpu, const ShaderTrial *t)
     kernel_shape_write(shape, sizeof shape, o->trial.name.kase, &o->trial.shape);
     printf("%s at %s %s on %s (%s)\n", kernel_sources[t->way.kernel].name, shape,
            dtype_name(o->trial.dtype), gpu_info(gpu)->name, gpu_info(gpu)->driver);
-    printf("%-10s %u shapes compared%s, %u passed over; samples of %u runs\n", "", t->shapes,
+    printf("%-10s %u shapes compared%s, %u passed over; samples of %u runs, %s\n", "", t->shapes,
            t->timed_compared ? ", the timed one among them"
                              : "; the reference of the timed one would take too long",
-           t->passed_over, t->times);
-    if (t->bytes > 0)
-        printf("%-10s %.4g bytes must move, %.4g operations be done\n", "", t->bytes,
-               t->operations);
+           t->passed_over, t->times,
+           t->timestamps ? "by the device's clock" : "by the host's clock");
+    if (t->cost.bytes > 0)
+        printf("%-10s %.4g bytes must move, %.4g operations be done\n", "", t->cost.bytes,
+               t->cost.operations);
     print_version("strata", &t->versions[0], t);
     if (t->version_count < 2) return;
     print_version("new", &t->versions[1], t);
@@ -107,9 +109,9 @@ static cJSON *version_json(const TrialVersion *v, const ShaderTrial *t)
     add_number(out, "median_seconds", v->seconds.median);
     add_number(out, "lowest_seconds", v->seconds.lowest);
     add_number(out, "deviation_seconds", v->seconds.deviation);
-    if (t->bytes > 0) {
-        add_number(out, "gigabytes_per_second", 1e-9 * t->bytes / v->seconds.median);
-        add_number(out, "gflops", 1e-9 * t->operations / v->seconds.median);
+    if (t->cost.bytes > 0) {
+        add_number(out, "gigabytes_per_second", 1e-9 * t->cost.bytes / v->seconds.median);
+        add_number(out, "gflops", 1e-9 * t->cost.operations / v->seconds.median);
     }
     cJSON_AddBoolToObject(out, "right", v->right);
     cJSON_AddBoolToObject(out, "repeats", v->repeats);
@@ -141,9 +143,10 @@ static void print_json(const Options *o, const Gpu *gpu, const ShaderTrial *t)
     cJSON_AddBoolToObject(root, "timed_shape_compared", t->timed_compared);
     cJSON_AddNumberToObject(root, "runs_per_sample", t->times);
     cJSON_AddNumberToObject(root, "samples", t->pairs);
-    if (t->bytes > 0) {
-        cJSON_AddNumberToObject(root, "bytes", t->bytes);
-        cJSON_AddNumberToObject(root, "operations", t->operations);
+    cJSON_AddBoolToObject(root, "timestamps", t->timestamps);
+    if (t->cost.bytes > 0) {
+        cJSON_AddNumberToObject(root, "bytes", t->cost.bytes);
+        cJSON_AddNumberToObject(root, "operations", t->cost.operations);
     }
     cJSON_AddItemToObject(root, "strata", version_json(&t->versions[0], t));
     if (t->version_count == 2) {
@@ -191,7 +194,8 @@ static int run(const Options *o)
     Error err;
     Gpu *gpu = gpu_open(o->device, &err);
     if (!gpu) return cli_fail(&err);
-    bool ok = shader_trial(&trial, gpu, &o->trial, &err);
+    const ProfileOptions profile = {.cost = NULL};
+    bool ok = gpu_profile(gpu, &profile, &err) && shader_trial(&trial, gpu, &o->trial, &err);
     if (ok) (o->json ? print_json : print_text)(o, gpu, &trial);
     gpu_close(gpu);
     return ok ? verdict(o, &trial) : cli_fail(&err);
