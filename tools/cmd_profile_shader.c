@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "base/json.h"
 #include "cli.h"
+#include "profile/cost.h"
 #include "profile/shader_trial.h"
 
 #include <math.h>
@@ -63,6 +64,20 @@ static void print_version(const char *name, const TrialVersion *v, const ShaderT
         v->error_shape, v->repeats ? "two runs give the same bits" : "TWO RUNS DIFFER");
 }
 
+// What the driver's compiler says of both, where it says anything.
+static void print_fields(const ShaderTrial *t)
+{
+    bool any = false;
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        const double *own = t->versions[0].fields, *other = t->versions[1].fields;
+        if (isnan(own[i])) continue;
+        printf("%s%s %g", any ? ", " : "compiler   ", STATISTIC_FIELDS[i].name, own[i]);
+        if (t->version_count == 2) printf(" -> %g", other[i]);
+        any = true;
+    }
+    printf("%s\n", any ? "" : "compiler   tells nothing of registers on this device");
+}
+
 static void print_ratio(const ShaderTrial *t)
 {
     const SeriesRatio *r = &t->ratio;
@@ -90,9 +105,9 @@ static void print_text(const Options *o, const Gpu *gpu, const ShaderTrial *t)
         printf("%-10s %.4g bytes must move, %.4g operations be done\n", "", t->cost.bytes,
                t->cost.operations);
     print_version("strata", &t->versions[0], t);
-    if (t->version_count < 2) return;
-    print_version("new", &t->versions[1], t);
-    print_ratio(t);
+    if (t->version_count == 2) print_version("new", &t->versions[1], t);
+    print_fields(t);
+    if (t->version_count == 2) print_ratio(t);
 }
 
 static void add_number(cJSON *to, const char *key, double value)
@@ -125,6 +140,10 @@ static cJSON *version_json(const TrialVersion *v, const ShaderTrial *t)
     cJSON_AddNumberToObject(error, "row", v->error.row);
     cJSON_AddNumberToObject(error, "col", v->error.col);
     cJSON_AddStringToObject(error, "shape", v->error_shape);
+    cJSON *compiler = cJSON_AddObjectToObject(out, "compiler");
+    for (int i = 0; i < FIELD_COUNT; i++)
+        if (!isnan(v->fields[i]))
+            cJSON_AddNumberToObject(compiler, STATISTIC_FIELDS[i].name, v->fields[i]);
     return out;
 }
 
@@ -194,7 +213,7 @@ static int run(const Options *o)
     Error err;
     Gpu *gpu = gpu_open(o->device, &err);
     if (!gpu) return cli_fail(&err);
-    const ProfileOptions profile = {.cost = NULL};
+    const ProfileOptions profile = {.cost = cost_of};
     bool ok = gpu_profile(gpu, &profile, &err) && shader_trial(&trial, gpu, &o->trial, &err);
     if (ok) (o->json ? print_json : print_text)(o, gpu, &trial);
     gpu_close(gpu);

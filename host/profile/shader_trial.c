@@ -81,8 +81,23 @@ static bool add_checks(Trial *t, Error *err)
 
 // ---- tapes -------------------------------------------------------------------------------------
 
+// Registers and the like of the kernel that is recorded now, where the driver tells them.
+static bool read_fields(const Trial *t, double *fields, Error *err)
+{
+    PipelineStatistics statistics;
+    const KernelWay *way = &t->result->way;
+    for (int i = 0; i < FIELD_COUNT; i++) fields[i] = NAN;
+    if (!gpu_has_statistics(t->gpu)) return true; // it would compile for nothing
+    if (!pipeline_statistics_read(&statistics, t->gpu, way->kernel, way->constants, err))
+        return false;
+    memcpy(fields, statistics.fields, sizeof statistics.fields);
+    pipeline_statistics_free(&statistics);
+    return true;
+}
+
 static bool record_version(Trial *t, uint32_t version, Error *err)
 {
+    if (!read_fields(t, t->result->versions[version].fields, err)) return false;
     for (uint32_t i = 0; i < t->count; i++) {
         Check *c = &t->checks[i];
         c->tapes[version] = kernel_tape(&c->bed, &c->way, 1, err);

@@ -6,6 +6,7 @@
 
 #include "base/statistics.h"
 #include "gpu/profile.h"
+#include "gpu/statistics.h"
 #include "profile/kernel_alone.h"
 
 enum { TRIAL_VERSIONS = 2, TRIAL_PAIRS = 20, TRIAL_SHAPE_TEXT = 64 };
@@ -25,6 +26,7 @@ typedef struct {
     bool right;                         // no result was beyond its tolerance
     bool repeats;                       // a second run gave the same bits, at every shape
     Summary seconds;                    // of one run of the kernel
+    double fields[FIELD_COUNT];         // what the driver says of it; NAN: not known
 } TrialVersion;
 
 typedef struct {
