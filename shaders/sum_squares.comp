@@ -11,6 +11,7 @@
 layout(binding = 0) readonly buffer X { uvec2 x[]; };              // (count) halves
 #else
 layout(binding = 0) readonly buffer X { float x[]; };              // (count)
+layout(binding = 0) readonly buffer Fours { vec4 fours[]; };       // the same: fewer loads
 #endif
 layout(binding = 1) writeonly buffer Partials { float partials[]; };
 layout(push_constant) uniform Push { SumSquaresArgs args; };
@@ -27,7 +28,17 @@ void main()
         sum += dot(four, four);
     }
 #else
-    for (uint i = first + lane; i < last; i += LANES) sum = fma(x[i], x[i], sum);
+    vec4 even = vec4(0.0), odd = vec4(0.0); // eight short sums at a time
+    uint i = first / 4 + lane;
+    for (; i + LANES < last / 4; i += 2 * LANES) {
+        vec4 a = fours[i], b = fours[i + LANES];
+        even = fma(a, a, even);
+        odd = fma(b, b, odd);
+    }
+    if (i < last / 4) even = fma(fours[i], fours[i], even);
+    even += odd;
+    sum = (even.x + even.y) + (even.z + even.w);
+    for (uint j = last / 4 * 4 + lane; j < last; j += LANES) sum = fma(x[j], x[j], sum);
 #endif
     sum = reduce_sum(sum);
     if (first < last && lane == 0) partials[args.first + chunk] = sum;

@@ -90,6 +90,30 @@ static void ratios(void **state)
     assert_false(r.known);
 }
 
+// Bounds of the median by the sign test: the first and the last of the ordered values whose rank
+// the tables of the binomial distribution give for 95 %.
+static void pairs(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t count, rank; // from 1; 0: too few
+    } known[] = {{5, 0}, {6, 1}, {9, 2}, {12, 3}, {15, 4}, {20, 6}, {25, 8}, {50, 18}, {100, 40}};
+    double a[100], b[100];
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        size_t n = known[i].count, rank = known[i].rank;
+        for (size_t k = 0; k < n; k++) { // ratios 1 .. n in another order, while both slow down
+            b[k] = 1 + (double)k;
+            a[k] = b[k] * (double)(1 + k * 7 % n);
+        }
+        assert_true(n % 7); // else ratios repeat
+        SeriesRatio r = statistics_compare_pairs(a, b, n);
+        NEAR(r.ratio, (double)(n + 1) / 2);
+        assert_int_equal(r.known, rank > 0);
+        NEAR(r.low, rank ? (double)rank : 1);
+        NEAR(r.high, (double)(n + 1) - (rank ? (double)rank : 1));
+    }
+}
+
 // Tensors of a model without memory behind them.
 static void shape(Llama *model, const LlamaConfig *config)
 {
@@ -148,11 +172,9 @@ static void passes_and_predictions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(summaries),
-        cmocka_unit_test(bounds_are_those_of_the_tables),
-        cmocka_unit_test(ratios),
-        cmocka_unit_test(bytes_read),
-        cmocka_unit_test(passes_and_predictions),
+        cmocka_unit_test(summaries),  cmocka_unit_test(bounds_are_those_of_the_tables),
+        cmocka_unit_test(ratios),     cmocka_unit_test(pairs),
+        cmocka_unit_test(bytes_read), cmocka_unit_test(passes_and_predictions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

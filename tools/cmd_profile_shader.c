@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "base/json.h"
 #include "cli.h"
+#include "profile/cost.h"
 #include "profile/shader_trial.h"
 
 #include <math.h>
@@ -54,12 +55,27 @@ static void print_version(const char *name, const TrialVersion *v, const ShaderT
     const BedError *e = &v->error;
     printf("%-10s %.4g ms (lowest %.4g, spread %.2g %%)", name, 1e3 * v->seconds.median,
            1e3 * v->seconds.lowest, 100 * v->seconds.deviation / v->seconds.median);
-    if (t->bytes > 0) printf(", %.3g GB/s", 1e-9 * t->bytes / v->seconds.median);
-    if (t->operations > 0) printf(", %.3g GFLOP/s", 1e-9 * t->operations / v->seconds.median);
+    if (t->cost.bytes > 0) printf(", %.3g GB/s", 1e-9 * t->cost.bytes / v->seconds.median);
+    if (t->cost.operations > 0)
+        printf(", %.3g GFLOP/s", 1e-9 * t->cost.operations / v->seconds.median);
     printf(
         "\n%-10s error at most %.3g; by tolerance %.3g of %.2g + %.2g |x|, %s[%u][%u] at %s; %s\n",
         "", e->largest, e->share, e->tolerance, e->relative, e->tensor, e->row, e->col,
         v->error_shape, v->repeats ? "two runs give the same bits" : "TWO RUNS DIFFER");
+}
+
+// What the driver's compiler says of both, where it says anything.
+static void print_fields(const ShaderTrial *t)
+{
+    bool any = false;
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        const double *own = t->versions[0].fields, *other = t->versions[1].fields;
+        if (isnan(own[i])) continue;
+        printf("%s%s %g", any ? ", " : "compiler   ", STATISTIC_FIELDS[i].name, own[i]);
+        if (t->version_count == 2) printf(" -> %g", other[i]);
+        any = true;
+    }
+    printf("%s\n", any ? "" : "compiler   tells nothing of registers on this device");
 }
 
 static void print_ratio(const ShaderTrial *t)
@@ -80,17 +96,18 @@ static void print_text(const Options *o, const Gpu *gpu, const ShaderTrial *t)
     kernel_shape_write(shape, sizeof shape, o->trial.name.kase, &o->trial.shape);
     printf("%s at %s %s on %s (%s)\n", kernel_sources[t->way.kernel].name, shape,
            dtype_name(o->trial.dtype), gpu_info(gpu)->name, gpu_info(gpu)->driver);
-    printf("%-10s %u shapes compared%s, %u passed over; samples of %u runs\n", "", t->shapes,
+    printf("%-10s %u shapes compared%s, %u passed over; samples of %u runs, %s\n", "", t->shapes,
            t->timed_compared ? ", the timed one among them"
                              : "; the reference of the timed one would take too long",
-           t->passed_over, t->times);
-    if (t->bytes > 0)
-        printf("%-10s %.4g bytes must move, %.4g operations be done\n", "", t->bytes,
-               t->operations);
+           t->passed_over, t->times,
+           t->timestamps ? "by the device's clock" : "by the host's clock");
+    if (t->cost.bytes > 0)
+        printf("%-10s %.4g bytes must move, %.4g operations be done\n", "", t->cost.bytes,
+               t->cost.operations);
     print_version("strata", &t->versions[0], t);
-    if (t->version_count < 2) return;
-    print_version("new", &t->versions[1], t);
-    print_ratio(t);
+    if (t->version_count == 2) print_version("new", &t->versions[1], t);
+    print_fields(t);
+    if (t->version_count == 2) print_ratio(t);
 }
 
 static void add_number(cJSON *to, const char *key, double value)
@@ -107,9 +124,9 @@ static cJSON *version_json(const TrialVersion *v, const ShaderTrial *t)
     add_number(out, "median_seconds", v->seconds.median);
     add_number(out, "lowest_seconds", v->seconds.lowest);
     add_number(out, "deviation_seconds", v->seconds.deviation);
-    if (t->bytes > 0) {
-        add_number(out, "gigabytes_per_second", 1e-9 * t->bytes / v->seconds.median);
-        add_number(out, "gflops", 1e-9 * t->operations / v->seconds.median);
+    if (t->cost.bytes > 0) {
+        add_number(out, "gigabytes_per_second", 1e-9 * t->cost.bytes / v->seconds.median);
+        add_number(out, "gflops", 1e-9 * t->cost.operations / v->seconds.median);
     }
     cJSON_AddBoolToObject(out, "right", v->right);
     cJSON_AddBoolToObject(out, "repeats", v->repeats);
@@ -123,6 +140,10 @@ static cJSON *version_json(const TrialVersion *v, const ShaderTrial *t)
     cJSON_AddNumberToObject(error, "row", v->error.row);
     cJSON_AddNumberToObject(error, "col", v->error.col);
     cJSON_AddStringToObject(error, "shape", v->error_shape);
+    cJSON *compiler = cJSON_AddObjectToObject(out, "compiler");
+    for (int i = 0; i < FIELD_COUNT; i++)
+        if (!isnan(v->fields[i]))
+            cJSON_AddNumberToObject(compiler, STATISTIC_FIELDS[i].name, v->fields[i]);
     return out;
 }
 
@@ -141,9 +162,10 @@ static void print_json(const Options *o, const Gpu *gpu, const ShaderTrial *t)
     cJSON_AddBoolToObject(root, "timed_shape_compared", t->timed_compared);
     cJSON_AddNumberToObject(root, "runs_per_sample", t->times);
     cJSON_AddNumberToObject(root, "samples", t->pairs);
-    if (t->bytes > 0) {
-        cJSON_AddNumberToObject(root, "bytes", t->bytes);
-        cJSON_AddNumberToObject(root, "operations", t->operations);
+    cJSON_AddBoolToObject(root, "timestamps", t->timestamps);
+    if (t->cost.bytes > 0) {
+        cJSON_AddNumberToObject(root, "bytes", t->cost.bytes);
+        cJSON_AddNumberToObject(root, "operations", t->cost.operations);
     }
     cJSON_AddItemToObject(root, "strata", version_json(&t->versions[0], t));
     if (t->version_count == 2) {
@@ -191,7 +213,8 @@ static int run(const Options *o)
     Error err;
     Gpu *gpu = gpu_open(o->device, &err);
     if (!gpu) return cli_fail(&err);
-    bool ok = shader_trial(&trial, gpu, &o->trial, &err);
+    const ProfileOptions profile = {.cost = cost_of};
+    bool ok = gpu_profile(gpu, &profile, &err) && shader_trial(&trial, gpu, &o->trial, &err);
     if (ok) (o->json ? print_json : print_text)(o, gpu, &trial);
     gpu_close(gpu);
     return ok ? verdict(o, &trial) : cli_fail(&err);

@@ -22,6 +22,7 @@ typedef struct {
     Kernel wanted; // KERNEL_COUNT: any of the file
     PickMode mode;
     Kernel found; // the one that was wanted or else another one of the file; KERNEL_COUNT: none
+    uint32_t constants[GPU_CONSTANTS]; // of its first dispatch
 } Pick;
 
 static bool pick(void *user, const Dispatch *dispatch)
@@ -30,7 +31,10 @@ static bool pick(void *user, const Dispatch *dispatch)
     bool of_file = !strcmp(kernel_sources[dispatch->kernel].file, p->file);
     bool match = of_file && (p->wanted == KERNEL_COUNT || dispatch->kernel == p->wanted);
     bool before = p->found == KERNEL_COUNT && !of_file;
-    if (of_file && (match || p->found == KERNEL_COUNT)) p->found = dispatch->kernel;
+    if (of_file && p->found != dispatch->kernel && (match || p->found == KERNEL_COUNT)) {
+        p->found = dispatch->kernel;
+        memcpy(p->constants, dispatch->constants, sizeof p->constants);
+    }
     return p->mode == ALONE ? match : p->mode == BEFORE && before;
 }
 
@@ -64,13 +68,14 @@ bool kernel_way_find(KernelWay *way, const KernelBed *bed, const KernelName *nam
     static const char *const variants[] = {NULL, "any", "vec4", "shuffle", "texel"};
     *instead = KERNEL_COUNT;
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
-        Pick p = {name->kase->file, name->kernel, LOOK, KERNEL_COUNT};
+        Pick p = {name->kase->file, name->kernel, LOOK, KERNEL_COUNT, {0}};
         Error err;
         tape_free(make_tape(bed, &p, variants[i], 1, &err));
         if (i == 0 || *instead == KERNEL_COUNT) *instead = p.found;
         if (p.found == KERNEL_COUNT || (name->kernel != KERNEL_COUNT && p.found != name->kernel))
             continue;
-        *way = (KernelWay){p.found, variants[i]};
+        *way = (KernelWay){p.found, variants[i], {0}};
+        memcpy(way->constants, p.constants, sizeof way->constants);
         return true;
     }
     return false;
@@ -78,12 +83,12 @@ bool kernel_way_find(KernelWay *way, const KernelBed *bed, const KernelName *nam
 
 Tape *kernel_tape(const KernelBed *bed, const KernelWay *way, uint32_t times, Error *err)
 {
-    Pick p = {bed->kase->file, way->kernel, ALONE, KERNEL_COUNT};
+    Pick p = {bed->kase->file, way->kernel, ALONE, KERNEL_COUNT, {0}};
     return make_tape(bed, &p, way->variant, times, err);
 }
 
 Tape *kernel_tape_before(const KernelBed *bed, const KernelWay *way, Error *err)
 {
-    Pick p = {bed->kase->file, way->kernel, BEFORE, KERNEL_COUNT};
+    Pick p = {bed->kase->file, way->kernel, BEFORE, KERNEL_COUNT, {0}};
     return make_tape(bed, &p, way->variant, 1, err);
 }

@@ -19,6 +19,7 @@ bool kernel_name_read(KernelName *name, const char *text, Error *err);
 typedef struct {
     Kernel kernel;
     const char *variant; // of the environment's STRATA_VARIANT, for a while; NULL: as it is
+    uint32_t constants[GPU_CONSTANTS]; // of its first dispatch
 } KernelWay;
 
 // False: with that shape, type and device no setting of STRATA_VARIANT gives that kernel; *instead

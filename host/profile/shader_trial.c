@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHECKS = OP_SHAPES + 1, MAX_TIMES = 1000 };
+enum { CHECKS = OP_SHAPES + 1, MAX_TIMES = 1000 }; // MAX_TIMES: STATISTICS_MOST at most
 enum { CPU_HEAD_SIZE = 16 }; // CPU drivers take seconds to minutes to compile larger ones
 static const double SAMPLE_SECONDS = 5e-3, MOST_WORK = 4e8, PATIENCE = 5;
 
@@ -81,8 +81,23 @@ static bool add_checks(Trial *t, Error *err)
 
 // ---- tapes -------------------------------------------------------------------------------------
 
+// Registers and the like of the kernel that is recorded now, where the driver tells them.
+static bool read_fields(const Trial *t, double *fields, Error *err)
+{
+    PipelineStatistics statistics;
+    const KernelWay *way = &t->result->way;
+    for (int i = 0; i < FIELD_COUNT; i++) fields[i] = NAN;
+    if (!gpu_has_statistics(t->gpu)) return true; // it would compile for nothing
+    if (!pipeline_statistics_read(&statistics, t->gpu, way->kernel, way->constants, err))
+        return false;
+    memcpy(fields, statistics.fields, sizeof statistics.fields);
+    pipeline_statistics_free(&statistics);
+    return true;
+}
+
 static bool record_version(Trial *t, uint32_t version, Error *err)
 {
+    if (!read_fields(t, t->result->versions[version].fields, err)) return false;
     for (uint32_t i = 0; i < t->count; i++) {
         Check *c = &t->checks[i];
         c->tapes[version] = kernel_tape(&c->bed, &c->way, 1, err);
@@ -92,13 +107,32 @@ static bool record_version(Trial *t, uint32_t version, Error *err)
     return t->timed[version] != NULL;
 }
 
-// Seconds of a run of the tape, as the host's clock has them.
-static bool run_tape(const Trial *t, Tape *tape, double *seconds, Error *err)
+// The median over `times` runs of the kernel of what its dispatches took, and what they cost.
+static double median_of(const ProfileEvent *events, size_t count, uint32_t times, Cost *cost)
 {
+    double runs[STATISTICS_MOST] = {0};
+    *cost = (Cost){0};
+    for (size_t i = 0; i < count; i++) {
+        runs[i * times / count] += events[i].end - events[i].begin;
+        cost->bytes += events[i].cost.bytes / times;
+        cost->operations += events[i].cost.operations / times;
+    }
+    return statistics_summarize(runs, times).median;
+}
+
+// Seconds of a run of the kernel of which the tape has `times`: by the device's timestamps where it
+// is profiled, else by the host's clock around all of them.
+static bool run_tape(Trial *t, Tape *tape, uint32_t times, double *seconds, Error *err)
+{
+    size_t before = gpu_profile_view(t->gpu).event_count;
     double start = clock_seconds();
     if (!gpu_run(t->gpu, &tape, 1, err)) return false;
-    *seconds = clock_seconds() - start;
-    return true;
+    *seconds = (clock_seconds() - start) / times;
+    Profile profile = gpu_profile_view(t->gpu);
+    size_t count = profile.event_count - before;
+    t->result->timestamps = count && profile.timestamps;
+    if (count) *seconds = median_of(profile.events + before, count, times, &t->result->cost);
+    return gpu_profile_whole(t->gpu) || error_set(err, "out of memory");
 }
 
 // How often a sample runs the kernel: strata's own decides.
@@ -108,7 +142,7 @@ static bool choose_times(Trial *t, Error *err)
     double best = INFINITY, seconds;
     bool ok = once != NULL;
     for (int i = 0; ok && i < 4; i++) {
-        ok = run_tape(t, once, &seconds, err);
+        ok = run_tape(t, once, 1, &seconds, err);
         if (ok) best = fmin(best, seconds);
     }
     tape_free(once);
@@ -195,9 +229,7 @@ static bool compare_all(Trial *t, Error *err)
 
 static bool sample(Trial *t, uint32_t version, double *seconds, Error *err)
 {
-    bool ok = run_tape(t, t->timed[version], seconds, err);
-    *seconds /= t->result->times;
-    return ok;
+    return run_tape(t, t->timed[version], t->result->times, seconds, err);
 }
 
 // What the kernel takes from those before it, once, and each version once, as drivers put off work

@@ -5,6 +5,8 @@
 #define STRATA_PROFILE_SHADER_TRIAL_H
 
 #include "base/statistics.h"
+#include "gpu/profile.h"
+#include "gpu/statistics.h"
 #include "profile/kernel_alone.h"
 
 enum { TRIAL_VERSIONS = 2, TRIAL_PAIRS = 20, TRIAL_SHAPE_TEXT = 64 };
@@ -24,6 +26,7 @@ typedef struct {
     bool right;                         // no result was beyond its tolerance
     bool repeats;                       // a second run gave the same bits, at every shape
     Summary seconds;                    // of one run of the kernel
+    double fields[FIELD_COUNT];         // what the driver says of it; NAN: not known
 } TrialVersion;
 
 typedef struct {
@@ -37,11 +40,14 @@ typedef struct {
     uint32_t times;       // runs in a sample
     uint32_t pairs;       // of samples, in random order
     SeriesRatio ratio;    // the other version's time over strata's
-    double bytes, operations; // of one run, that must move and must be done; 0: not known
+    Cost cost;            // of one run; 0 where the device is not profiled with a rule for costs
+    bool timestamps;      // times are the device's, not the host's
 } ShaderTrial;
 
-// False: the shape or the device does not take the kernel, the file does not compile ("FILE:LINE:
-// error: ..."), or the device failed. A wrong result is no failure: see TrialVersion.right.
+// On a device that is profiled (gpu_profile, with cost_of) times are its own, and costs are known;
+// else times are the host's around each sample. False: the shape or the device does not take the
+// kernel, the file does not compile ("FILE:LINE: error: ..."), or the device failed. A wrong result
+// is no failure: see TrialVersion.right.
 bool shader_trial(ShaderTrial *trial, Gpu *gpu, const TrialOptions *options, Error *err);
 
 #endif

@@ -213,7 +213,8 @@ static bool make_tensors(KernelBed *bed, Error *err)
 {
     for (uint32_t i = 0; i < bed->count; i++) {
         BedTensor *t = &bed->tensors[i];
-        t->tensor = tensor_make_as(bed->gpu, t->words ? MEMORY_HOST : MEMORY_DEVICE, t->dtype, t->rows, t->cols, err);
+        t->tensor = tensor_make_as(bed->gpu, t->words ? MEMORY_HOST : MEMORY_DEVICE, t->dtype,
+                                   t->rows, t->cols, err);
         if (!t->tensor.span) return false;
     }
     bed->counts = counts_open(bed->gpu, err);
