@@ -23,7 +23,7 @@ bool probe_run_tape(Bench *bench, Probe *probe, Error *err)
 static bool record(Bench *bench, Probe *probe, Error *err)
 {
     if (probe->act != probe_run_tape) return true;
-    const PeakArgs args = {probe->steps, probe->blocks, -1.0f};
+    const PeakArgs args = {probe->steps, probe->blocks, probe->apart, -1.0f};
     Dispatch dispatch = probe->dispatch;
     dispatch.args = &args;
     dispatch.args_bytes = sizeof args;
