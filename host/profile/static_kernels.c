@@ -1,5 +1,6 @@
 // The pipelines that ops ask for: see static_kernels.h. A new op gets its line in record_ops (a
 // test misses kernels that no line reaches).
+#include "profile/peak.h"
 #include "profile/static_kernels.h"
 #include "gpu/dry.h"
 #include "ops/launch.h"
@@ -251,6 +252,7 @@ static void find_missing(StaticPipelines *out)
         bool shuffles = strstr(name, "shuffle") || strstr(name, "texel");
         out->missing[k] = shuffles ? "needs subgroups of a multiple of 8 lanes that shuffle"
                                    : "no op takes it on this device";
+        if (peak_kernel((Kernel)k)) out->missing[k] = "only strata peak takes it";
     }
     for (size_t i = 0; i < out->count; i++) out->missing[out->list[i].kernel] = NULL;
 }
