@@ -3,11 +3,15 @@
 #define _POSIX_C_SOURCE 200809L
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/half.h"
 #include "gpu/internal.h"
 #include "ops/ops.h"
+#include "profile/matrix_code.h"
 #include "profile/peak.h"
 #include "support/cli.h"
 #include "support/device.h"
+
+#include "../shaders/args.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -126,6 +130,100 @@ static void no_product_of_matrices_is_faster(void **state)
     }
 }
 
+// Shapes that the device lists are there, and those of types that strata knows are measured.
+static void every_known_matrix_is_measured(void **state)
+{
+    (void)state;
+    static GpuMatrixShape shapes[PEAK_MATRICES];
+    size_t count = gpu_matrix_shapes(device, shapes, PEAK_MATRICES);
+    assert_int_equal(measured.matrix_count, count);
+    assert_true(!count || gpu_info(device)->cooperative_matrix);
+    for (size_t i = 0; i < count; i++) {
+        const PeakMatrix *matrix = &measured.matrices[i];
+        assert_memory_equal(&matrix->shape, &shapes[i], sizeof shapes[i]);
+        assert_int_equal(matrix->operations_per_second > 0, matrix_known(&shapes[i]));
+        assert_true(matrix->operations_per_second >= matrix->median);
+    }
+    if (count) return;
+    print_message("the device lists no cooperative matrices\n");
+    skip();
+}
+
+// The first value of stored sums, of that type.
+static double value_of(const float *sum, const char *type)
+{
+    uint16_t half;
+    int32_t whole;
+    memcpy(&half, sum, sizeof half);
+    memcpy(&whole, sum, sizeof whole);
+    if (!strcmp(type, "f32")) return *sum;
+    if (type[0] != 'f') return whole;
+    uint32_t pattern = f16_widen(half);
+    float value;
+    memcpy(&value, &pattern, sizeof value);
+    return value;
+}
+
+// Runs the code of a shape for some steps; a value of the sums, which are those of c's type.
+static double run_matrix(const GpuMatrixShape *shape, uint32_t steps)
+{
+    size_t words;
+    uint32_t *code = matrix_code(shape, &words);
+    uint64_t size = matrix_results(shape);
+    float ones[64];
+    for (int i = 0; i < 64; i++) ones[i] = 1;
+    assert_non_null(code);
+    must(gpu_replace_kernel_words(device, K_peak_arithmetic, "matrix", code, words, &err));
+    Tensor x = tensor_make(device, MEMORY_DEVICE, 1, 64, &err);
+    Tensor y = tensor_make(device, MEMORY_DEVICE, 1, (uint32_t)size, &err);
+    assert_true(x.span && y.span);
+    must(tensor_upload(device, x, ones, &err));
+    const PeakArgs args = {.steps = steps};
+    Tape *tape = tape_begin(device, "matrix", &err);
+    assert_non_null(tape);
+    tape_dispatch(tape, &(Dispatch){.kernel = K_peak_arithmetic,
+                                    .tensors = {x, y},
+                                    .args = &args,
+                                    .args_bytes = sizeof args,
+                                    .grid = {.x = MATRIX_SLOTS, .y = 1},
+                                    .constants = {gpu_info(device)->subgroup_size, 1}});
+    must(tape_end(tape, &err) && gpu_run(device, &tape, 1, &err));
+    float *values = download(y);
+    assert_true(values[0] >= 1 && values[0] <= gpu_info(device)->subgroup_size);
+    // Of the last workgroup's last chain, the first value.
+    const float *sum = values + size - shape->m * shape->n;
+    double value = value_of(sum, shape->c);
+    free(values);
+    tape_free(tape);
+    tensor_free(device, &x);
+    tensor_free(device, &y);
+    gpu_restore_kernel(device, K_peak_arithmetic);
+    return value;
+}
+
+// Sums of bytes below 0 are those of 255, as they are unsigned.
+static bool check_matrix(const GpuMatrixShape *shape)
+{
+    if (!matrix_known(shape)) return false;
+    double product = MATRIX_LINKS * (double)shape->k;
+    double second = shape->a[0] == 'u' ? 255 * product : -product;
+    assert_true(run_matrix(shape, 0) == 1);
+    assert_true(run_matrix(shape, 1) == 1 + product);
+    assert_true(run_matrix(shape, 2) == 1 + product + second);
+    return true;
+}
+
+// The code for a shape runs, and sums what it should: c + steps of a b, where all of a and b are 1
+// in the first step, and a is -1 in the second.
+static void matrices_sum_what_they_should(void **state)
+{
+    (void)state;
+    static GpuMatrixShape shapes[PEAK_MATRICES];
+    size_t count = gpu_matrix_shapes(device, shapes, PEAK_MATRICES), tried = 0;
+    for (size_t i = 0; i < count; i++) tried += check_matrix(&shapes[i]);
+    if (!tried) skip();
+}
+
 // ---- what a device has kernels for -------------------------------------------------------------
 
 static void kernels_that_need_more_are_told_apart(void **state)
@@ -212,7 +310,7 @@ static void damaged_files_are_refused(void **state)
         {"\"copy_bytes_per_second\"", "\"copy_bytes\"", "copy_bytes_per_second"},
         {"\"best\":\t", "\"best\":\t-", "best"},
         {"\"median\":\t", "\"median\":\t\"x\",\"y\":\t", "median"},
-        {"\"matrices\":\t[", "\"matrices\":\t[1,", "matrices"},
+        {"\"matrices\":\t[", "\"matrices\":\t[1],\"more\":\t[", "matrices"},
         {"{", "", "JSON"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -292,6 +390,8 @@ int main(void)
         cmocka_unit_test(everything_is_measured),
         cmocka_unit_test(figures_agree),
         cmocka_unit_test(no_product_of_matrices_is_faster),
+        cmocka_unit_test(every_known_matrix_is_measured),
+        cmocka_unit_test(matrices_sum_what_they_should),
         cmocka_unit_test(kernels_that_need_more_are_told_apart),
         cmocka_unit_test(what_was_saved_is_read),
         cmocka_unit_test(damaged_files_are_refused),

@@ -9,11 +9,8 @@
 
 enum { PEAK_MATRICES = 64 };
 
-// A shape of VK_KHR_cooperative_matrix: result (m, n) = a (m, k) b (k, n) + c (m, n) by a subgroup.
 typedef struct {
-    uint32_t m, n, k;
-    char a[8], b[8], c[8], result[8]; // types: "f16", "s8", "u32", "bf16" ...
-    bool saturating;
+    GpuMatrixShape shape;
     double operations_per_second; // a multiplication and an addition are two; 0: not measured
     double median;
 } PeakMatrix;
