@@ -189,11 +189,12 @@ ARGS_END(NarrowArgs, 1);
 ARGS_BEGIN(PeakArgs)
 {
     uint steps;
-    uint blocks; // peak_copy: blocks that there are, a power of two
+    uint blocks; // peak_copy: that there are, a power of two
+    uint apart;  // peak_copy: blocks from one workgroup to the next
     float never; // a value that does not occur
 }
-ARGS_END(PeakArgs, 3);
+ARGS_END(PeakArgs, 4);
 #define PEAK_VECTORS 8 // loads of an invocation that do not wait for each other
-#define PEAK_CHAIN 8   // multiply-adds of a chain in a step
+#define PEAK_CHAIN 16  // multiply-adds of a chain in a step
 
 #endif

@@ -3,7 +3,6 @@
 // x_i . a, both taken for four integers of 8 bits. How many chains fill the units without spilling
 // differs among devices, so there are more widths than one.
 // variant wide: WIDE
-// variant narrow: NARROW
 // variant half: HALF
 // variant half_wide: HALF WIDE
 // variant dot: DOT
@@ -41,13 +40,12 @@ spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [
 
 #define FOUR(f, i) f(i##0) f(i##1) f(i##2) f(i##3)
 #if defined(WIDE)
-#define CHAINS(f) FOUR(f, v0) FOUR(f, v1) FOUR(f, v2) FOUR(f, v3)
-#elif defined(NARROW)
-#define CHAINS(f) FOUR(f, v0)
+#define CHAINS(f) FOUR(f, v0) FOUR(f, v1) FOUR(f, v2)
 #else
 #define CHAINS(f) FOUR(f, v0) FOUR(f, v1)
 #endif
 
+#define LINKS CHAINS(NEXT) CHAINS(NEXT) CHAINS(NEXT) CHAINS(NEXT)
 #define FIRST(v) VALUE v = first; first += one;
 #define ADD(v) sum += OUT(v);
 
@@ -58,8 +56,7 @@ void main()
     CHAINS(FIRST)
     for (uint s = 0; s < args.steps; s++) {
         // PEAK_CHAIN of them
-        CHAINS(NEXT) CHAINS(NEXT) CHAINS(NEXT) CHAINS(NEXT)
-        CHAINS(NEXT) CHAINS(NEXT) CHAINS(NEXT) CHAINS(NEXT)
+        LINKS LINKS LINKS LINKS
     }
     float sum = 0.0;
     CHAINS(ADD)

@@ -1,5 +1,5 @@
-// y = x, `steps` times over: memory's speed where x is far larger than every cache and steps is 1, a
-// cache's where x is small. READ: only the sum of what an invocation sees is kept. A workgroup takes
+// y = x, `steps` times over: memory's speed where x is far larger than every cache and seen once, a
+// cache's where it is small. READ: only the sum of what an invocation sees is kept. A workgroup takes
 // a block of PEAK_VECTORS vectors per invocation, in every step another one.
 // variant texel: TEXEL
 // variant read: READ
@@ -25,7 +25,7 @@ void main()
     vec4 sum = vec4(0.0);
 #endif
     for (uint s = 0; s < args.steps; s++) {
-        uint at = ((gl_WorkGroupID.x + s) & (args.blocks - 1)) * block + lane;
+        uint at = ((gl_WorkGroupID.x * args.apart + s) & (args.blocks - 1)) * block + lane;
         vec4 values[PEAK_VECTORS];
         for (uint i = 0; i < PEAK_VECTORS; i++) values[i] = LOAD(at + i * gl_WorkGroupSize.x);
         for (uint i = 0; i < PEAK_VECTORS; i++)

@@ -42,8 +42,9 @@ static const char *reason(const GpuInfo *info, PeakFigure figure)
 static void print_matrix(const PeakMatrix *matrix)
 {
     char what[64];
-    snprintf(what, sizeof what, "%ux%ux%u %s %s + %s%s", matrix->m, matrix->n, matrix->k, matrix->a,
-             matrix->b, matrix->c, matrix->saturating ? " sat" : "");
+    snprintf(what, sizeof what, "%ux%ux%u %s %s + %s%s", matrix->shape.m, matrix->shape.n,
+             matrix->shape.k, matrix->shape.a, matrix->shape.b, matrix->shape.c,
+             matrix->shape.saturating ? " sat" : "");
     if (matrix->operations_per_second > 0)
         print_row(what, matrix->operations_per_second, matrix->median, "op/s", "");
     else

@@ -63,6 +63,15 @@ void gpu_identity(const Gpu *gpu, char *out, size_t size);
 bool gpu_has_kernel(const Gpu *gpu, Kernel kernel);
 // The first thing that the kernel needs and the device lacks, "integer dot products"; NULL: nothing.
 const char *gpu_kernel_lacks(const Gpu *gpu, Kernel kernel);
+
+// A shape of VK_KHR_cooperative_matrix: result (m, n) = a (m, k) b (k, n) + c (m, n) by a subgroup.
+typedef struct {
+    uint32_t m, n, k;
+    char a[8], b[8], c[8], result[8]; // types: "f16", "s8", "u32", "bf16", "e4m3" ...
+    bool saturating;                  // sums of integers
+} GpuMatrixShape;
+// Fills out (at most `most`) with the shapes that the device lists; returns how many.
+size_t gpu_matrix_shapes(const Gpu *gpu, GpuMatrixShape *out, size_t most);
 // Whether a run or a copy failed on this device, and whether because it was lost (a reset by the
 // driver's watchdog, a card that is gone). What the memory of a lost device holds is undefined,
 // also what the host sees of it; every further run or copy fails, and closing does not wait.
@@ -73,8 +82,8 @@ bool gpu_lost(const Gpu *gpu);
 // environment's STRATA_SUBMIT_MS, else 500.
 void gpu_set_submit_limit(Gpu *gpu, double ms);
 
-// What the work that is submitted from now on is for ("prompt", "draft" ...): profiles and debuggers
-// show it. A string that outlives the Gpu; "" is none.
+// What the work that is submitted from now on is for ("prompt", "draft" ...): profiles and
+// debuggers show it. A string that outlives the Gpu; "" is none.
 void gpu_set_phase(Gpu *gpu, const char *phase);
 
 // Messages that the validation layer gave in this process (debug builds or STRATA_VALIDATE=1);
@@ -205,6 +214,10 @@ bool gpu_run(Gpu *gpu, Tape *const *tapes, size_t count, Error *err);
 // Includes are looked for beside the file, then in STRATA_SHADER_DIR, then in the program, which
 // has all of shaders/.
 bool gpu_replace_kernel(Gpu *gpu, Kernel kernel, const char *path, Error *err);
+// The same with SPIR-V that `name` stands for in messages. The words (count) are malloc'ed and
+// become the Gpu's, whatever the outcome.
+bool gpu_replace_kernel_words(Gpu *gpu, Kernel kernel, const char *name, uint32_t *words,
+                              size_t count, Error *err);
 // The kernel itself is recorded again.
 void gpu_restore_kernel(Gpu *gpu, Kernel kernel);
 // The GLSL of shaders/NAME ("rmsnorm.comp", "args.h") that this program was made with, or NULL.

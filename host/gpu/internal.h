@@ -64,7 +64,7 @@ enum { NEEDS_FLOAT16 = 1, NEEDS_INT8 = 2, NEEDS_DOT = 4, NEEDS_MATRIX = 8 };
 
 // optional.c: what a device has beyond the floor, as it was opened.
 typedef struct {
-    const char *names[8]; // (name_count) extensions that are turned on
+    const char *names[12]; // (name_count) extensions that are turned on
     uint32_t name_count;
     VkPhysicalDeviceFeatures2 features; // the chain for vkCreateDevice
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable;
@@ -75,6 +75,7 @@ typedef struct {
     VkPhysicalDeviceVulkanMemoryModelFeatures memory_model;
     VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot;
     MatrixFeatures matrix;
+    VkPhysicalDeviceSubgroupSizeControlFeaturesEXT subgroups;
     uint32_t needs; // NEEDS_..., those that kernels may have
     bool counters;  // VK_KHR_performance_query, which is turned on only where it is asked for
 } Optional;
@@ -116,7 +117,7 @@ struct Gpu {
     VkCommandBuffer copy;
     Submissions submissions;
     Profiler *profiler; // NULL: profiling is off
-    Part **parts; // (parts_room) of the tapes that are being run, in order
+    Part **parts;       // (parts_room) of the tapes that are being run, in order
     size_t parts_room;
     Tensor staging;
 

@@ -81,10 +81,13 @@ VkResult kernel_build(Gpu *gpu, Kernel kernel, const uint32_t *constants,
         entries[i] = (VkSpecializationMapEntry){i, i * sizeof(uint32_t), sizeof(uint32_t)};
     const VkSpecializationInfo values = {GPU_CONSTANTS, entries, GPU_CONSTANTS * sizeof *constants,
                                          constants};
+    bool matrices = gpu->access[kernel].needs & NEEDS_MATRIX;
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = flags,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .flags =
+                      matrices ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT : 0,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .module = gpu->modules[kernel],
                   .pName = "main",

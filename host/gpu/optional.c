@@ -68,20 +68,31 @@ static void choose_dot(Optional *optional, VkPhysicalDevice physical)
     optional->needs |= NEEDS_DOT;
 }
 
-// Cooperative matrices, with the memory model that their modules state.
+// Cooperative matrices, with the memory model that their modules state, and workgroups of whole
+// subgroups, which they ask for.
 static void choose_matrix(Optional *optional, VkPhysicalDevice physical)
 {
     optional->memory_model = (VkPhysicalDeviceVulkanMemoryModelFeatures){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES};
     optional->matrix = (MatrixFeatures){.sType = (VkStructureType)MATRIX_FEATURES_TYPE,
                                         .pNext = &optional->memory_model};
-    if (!device_has_extension(physical, MATRIX_EXTENSION)) return;
+    optional->subgroups = (VkPhysicalDeviceSubgroupSizeControlFeaturesEXT){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT};
+    optional->memory_model.pNext = &optional->subgroups;
+    if (!device_has_extension(physical, MATRIX_EXTENSION) ||
+        !device_has_extension(physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME))
+        return;
     read_features(physical, &optional->matrix);
-    if (!optional->matrix.cooperativeMatrix || !optional->memory_model.vulkanMemoryModel) return;
+    if (!optional->matrix.cooperativeMatrix || !optional->memory_model.vulkanMemoryModel ||
+        !optional->subgroups.computeFullSubgroups)
+        return;
     optional->matrix.cooperativeMatrixRobustBufferAccess = VK_FALSE;
     optional->memory_model.vulkanMemoryModelDeviceScope = VK_FALSE;
     optional->memory_model.vulkanMemoryModelAvailabilityVisibilityChains = VK_FALSE;
+    optional->subgroups.subgroupSizeControl = VK_FALSE;
     add_extension(optional, physical, MATRIX_EXTENSION);
+    add_extension(optional, physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
+    link_features(optional, &optional->subgroups);
     link_features(optional, &optional->memory_model);
     link_features(optional, &optional->matrix);
     optional->needs |= NEEDS_MATRIX;

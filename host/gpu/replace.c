@@ -34,18 +34,15 @@ static bool add(Gpu *gpu, Kernel kernel, VkShaderModule module, uint32_t *words,
     return true;
 }
 
-bool gpu_replace_kernel(Gpu *gpu, Kernel kernel, const char *path, Error *err)
+bool gpu_replace_kernel_words(Gpu *gpu, Kernel kernel, const char *name, uint32_t *words,
+                              size_t count, Error *err)
 {
-    const KernelSource *source = &kernel_sources[kernel];
-    uint32_t *words;
-    size_t count;
     VkShaderModule module = VK_NULL_HANDLE;
     KernelAccess access;
     gpu_restore_kernel(gpu, kernel);
-    if (!shader_file_compile(&words, &count, path, source, err)) return false;
-    bool ok = kernel_module(gpu, &module, &access, path, words, count, err) &&
-              check_needs(gpu, &access, path, err) &&
-              check_access(&access, &gpu->access[kernel], path, source->name, err) &&
+    bool ok = kernel_module(gpu, &module, &access, name, words, count, err) &&
+              check_needs(gpu, &access, name, err) &&
+              check_access(&access, &gpu->access[kernel], name, kernel_sources[kernel].name, err) &&
               add(gpu, kernel, module, words, err);
     if (!ok) {
         vkDestroyShaderModule(gpu->device, module, NULL);
@@ -56,6 +53,15 @@ bool gpu_replace_kernel(Gpu *gpu, Kernel kernel, const char *path, Error *err)
     gpu->access[kernel] = access;
     gpu->words[kernel] = (KernelWords){.words = words, .count = count};
     return true;
+}
+
+bool gpu_replace_kernel(Gpu *gpu, Kernel kernel, const char *path, Error *err)
+{
+    uint32_t *words;
+    size_t count;
+    gpu_restore_kernel(gpu, kernel);
+    return shader_file_compile(&words, &count, path, &kernel_sources[kernel], err) &&
+           gpu_replace_kernel_words(gpu, kernel, path, words, count, err);
 }
 
 void gpu_restore_kernel(Gpu *gpu, Kernel kernel)

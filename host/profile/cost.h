@@ -43,7 +43,7 @@ Cost cost_of(const Dispatch *dispatch, uint32_t rows);
 void cost_shape(char *out, size_t size, const Dispatch *dispatch, uint32_t rows);
 
 // Whether there is a rule for the kernel's file. Others cost nothing and have an empty shape; a
-// test holds every shaders/*.comp to a rule.
+// test holds every shaders/*.comp that ops record to a rule.
 bool cost_known(Kernel kernel);
 
 #endif

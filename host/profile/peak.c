@@ -118,14 +118,14 @@ static bool add_matrix(cJSON *to, const PeakMatrix *matrix)
         cJSON_Delete(own);
         return false;
     }
-    bool ok = cJSON_AddNumberToObject(own, "m", matrix->m) &&
-              cJSON_AddNumberToObject(own, "n", matrix->n) &&
-              cJSON_AddNumberToObject(own, "k", matrix->k) &&
-              cJSON_AddStringToObject(own, "a", matrix->a) &&
-              cJSON_AddStringToObject(own, "b", matrix->b) &&
-              cJSON_AddStringToObject(own, "c", matrix->c) &&
-              cJSON_AddStringToObject(own, "result", matrix->result) &&
-              cJSON_AddBoolToObject(own, "saturating", matrix->saturating);
+    bool ok = cJSON_AddNumberToObject(own, "m", matrix->shape.m) &&
+              cJSON_AddNumberToObject(own, "n", matrix->shape.n) &&
+              cJSON_AddNumberToObject(own, "k", matrix->shape.k) &&
+              cJSON_AddStringToObject(own, "a", matrix->shape.a) &&
+              cJSON_AddStringToObject(own, "b", matrix->shape.b) &&
+              cJSON_AddStringToObject(own, "c", matrix->shape.c) &&
+              cJSON_AddStringToObject(own, "result", matrix->shape.result) &&
+              cJSON_AddBoolToObject(own, "saturating", matrix->shape.saturating);
     if (matrix->operations_per_second == 0)
         return ok && cJSON_AddNullToObject(own, "operations_per_second");
     return ok &&
@@ -208,20 +208,21 @@ static bool read_matrix(PeakMatrix *matrix, const cJSON *own, const char *path, 
 {
     int64_t m, n, k;
     *matrix = (PeakMatrix){0};
-    bool ok =
-        json_int(&m, own, "m", 1, 65536, path, err) &&
-        json_int(&n, own, "n", 1, 65536, path, err) &&
-        json_int(&k, own, "k", 1, 65536, path, err) && read_word(matrix->a, own, "a", path, err) &&
-        read_word(matrix->b, own, "b", path, err) && read_word(matrix->c, own, "c", path, err) &&
-        read_word(matrix->result, own, "result", path, err) &&
-        json_bool_or(&matrix->saturating, own, "saturating", false, path, err) &&
-        json_number_or(&matrix->operations_per_second, own, "operations_per_second", 0, 0, HIGHEST,
-                       path, err) &&
-        json_number_or(&matrix->median, own, "median", 0, 0, HIGHEST, path, err);
+    bool ok = json_int(&m, own, "m", 1, 65536, path, err) &&
+              json_int(&n, own, "n", 1, 65536, path, err) &&
+              json_int(&k, own, "k", 1, 65536, path, err) &&
+              read_word(matrix->shape.a, own, "a", path, err) &&
+              read_word(matrix->shape.b, own, "b", path, err) &&
+              read_word(matrix->shape.c, own, "c", path, err) &&
+              read_word(matrix->shape.result, own, "result", path, err) &&
+              json_bool_or(&matrix->shape.saturating, own, "saturating", false, path, err) &&
+              json_number_or(&matrix->operations_per_second, own, "operations_per_second", 0, 0,
+                             HIGHEST, path, err) &&
+              json_number_or(&matrix->median, own, "median", 0, 0, HIGHEST, path, err);
     if (!ok) return false;
-    matrix->m = (uint32_t)m;
-    matrix->n = (uint32_t)n;
-    matrix->k = (uint32_t)k;
+    matrix->shape.m = (uint32_t)m;
+    matrix->shape.n = (uint32_t)n;
+    matrix->shape.k = (uint32_t)k;
     return true;
 }
 
@@ -291,4 +292,9 @@ bool peak_get(Gpu *gpu, Peak *peak, Error *err)
     if (!peak_measure(gpu, peak, NULL, NULL, err)) return false;
     peak_save(gpu, peak, NULL); // a folder that cannot be written is no error
     return true;
+}
+
+bool peak_kernel(Kernel kernel)
+{
+    return !strncmp(kernel_sources[kernel].file, "peak_", 5);
 }

@@ -9,11 +9,8 @@
 
 enum { PEAK_MATRICES = 64 };
 
-// A shape of VK_KHR_cooperative_matrix: result (m, n) = a (m, k) b (k, n) + c (m, n) by a subgroup.
 typedef struct {
-    uint32_t m, n, k;
-    char a[8], b[8], c[8], result[8]; // types: "f16", "s8", "u32", "bf16" ...
-    bool saturating;
+    GpuMatrixShape shape;
     double operations_per_second; // a multiplication and an addition are two; 0: not measured
     double median;
 } PeakMatrix;
@@ -81,6 +78,9 @@ bool peak_path(Gpu *gpu, char *out, size_t size, Error *err);
 // What peak_load finds, else what peak_measure does, which is then saved where there is a cache
 // folder.
 bool peak_get(Gpu *gpu, Peak *peak, Error *err);
+
+// Whether the kernel is there to measure ceilings alone: shaders/peak_*.comp. No op records it.
+bool peak_kernel(Kernel kernel);
 
 // As it stands in the file and in `strata peak --json`; the caller frees. NULL: out of memory.
 cJSON *peak_json(const Peak *peak);

@@ -18,8 +18,8 @@ struct Probe {
     // dispatches of `steps` steps.
     bool (*act)(Bench *bench, Probe *probe, Error *err);
     Dispatch dispatch;
-    bool copies; // tensors[0] to tensors[1] by the driver's own copy instead
-    uint32_t blocks;
+    bool copies;            // tensors[0] to tensors[1] by the driver's own copy instead
+    uint32_t blocks, apart; // PeakArgs
     uint32_t steps, most_steps, dispatches, most_dispatches, loops, most_loops;
     double work; // of a step: bytes, operations, or 1
     Tape *tape;

@@ -2,6 +2,7 @@
 // in turn, round after round, so that a slow moment of the machine meets all of them.
 #include "base/clock.h"
 #include "base/statistics.h"
+#include "profile/matrix_code.h"
 #include "profile/peak_internal.h"
 
 #include "../../shaders/args.h"
@@ -23,7 +24,7 @@ bool probe_run_tape(Bench *bench, Probe *probe, Error *err)
 static bool record(Bench *bench, Probe *probe, Error *err)
 {
     if (probe->act != probe_run_tape) return true;
-    const PeakArgs args = {probe->steps, probe->blocks, -1.0f};
+    const PeakArgs args = {probe->steps, probe->blocks, probe->apart, -1.0f};
     Dispatch dispatch = probe->dispatch;
     dispatch.args = &args;
     dispatch.args_bytes = sizeof args;
@@ -65,6 +66,7 @@ static bool grow(Probe *probe, double seconds)
     return false;
 }
 
+// Until the run is long enough.
 static bool calibrate(Bench *bench, Probe *probe, Error *err)
 {
     double seconds;
@@ -74,6 +76,24 @@ static bool calibrate(Bench *bench, Probe *probe, Error *err)
         if (seconds >= LEAST_SECONDS || !grow(probe, seconds)) return true;
         if (!record(bench, probe, err)) return false;
     }
+}
+
+// The module of a matrix's shape stands in the arithmetic kernel's place while its tape is
+// recorded.
+static bool prepare(Bench *bench, Probe *probe, Error *err)
+{
+    if (!probe->matrix) return calibrate(bench, probe, err);
+    size_t count;
+    uint32_t *code = matrix_code(&probe->matrix->shape, &count);
+    bool ok = code ? gpu_replace_kernel_words(bench->gpu, probe->dispatch.kernel,
+                                              "cooperative matrix", code, count, err)
+                   : error_set(err, "out of memory");
+    float subgroups[64];
+    ok = ok && calibrate(bench, probe, err) &&
+         tensor_download(bench->gpu, tensor_rows(bench->results, 0, 1), subgroups, err);
+    if (ok) probe->work *= subgroups[0]; // each subgroup of a workgroup does it all
+    gpu_restore_kernel(bench->gpu, probe->dispatch.kernel);
+    return ok;
 }
 
 static void advance(Bench *bench)
@@ -86,7 +106,7 @@ static void advance(Bench *bench)
 static bool run_all(Bench *bench, Error *err)
 {
     for (size_t i = 0; i < bench->count; i++) {
-        if (!calibrate(bench, &bench->probes[i], err)) return false;
+        if (!prepare(bench, &bench->probes[i], err)) return false;
         advance(bench);
     }
     for (int round = 0; round < PEAK_ROUNDS; round++)
@@ -128,11 +148,19 @@ static bool better(PeakFigure figure, double value, double than)
     return value > than;
 }
 
+// Six digits, which are more than are known, so that a file gives the same number back.
+static double rounded(double value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.6g", value);
+    return strtod(text, NULL);
+}
+
 static void keep(Peak *peak, const Probe *probe, double submit)
 {
     Summary seconds = statistics_summarize(probe->seconds, PEAK_ROUNDS);
-    double best = figure_of(probe, seconds.lowest, submit);
-    double median = figure_of(probe, seconds.median, submit);
+    double best = rounded(figure_of(probe, seconds.lowest, submit));
+    double median = rounded(figure_of(probe, seconds.median, submit));
     if (probe->matrix) {
         probe->matrix->operations_per_second = best;
         probe->matrix->median = median;

@@ -1,6 +1,7 @@
 // What is measured for peak.h: tensors, and one probe for each way to reach a figure. Which way is
 // the fastest differs among devices (CPU drivers load from texel views several times faster), so
 // all of them are run. Not how they are run, which is peak_measure.c.
+#include "profile/matrix_code.h"
 #include "profile/peak_internal.h"
 
 #include "../../shaders/args.h"
@@ -20,6 +21,7 @@ enum {
     GROUP = 256, // invocations of a workgroup
     CPU_GROUP = 64,
     GROUPS = 4096, // enough for any device
+    RESULT_BYTES = 4 * GROUP * GROUPS,
     CPU_GROUPS = 64,
 };
 
@@ -58,6 +60,7 @@ static uint64_t large_bytes(const Bench *bench)
 static bool fill(Bench *bench, Error *err)
 {
     float values[64] = {0.999f, 0.001f};
+    for (int i = 2; i < 64; i++) values[i] = 1;
     memset(bench->host, 1, TRANSFER_BYTES);
     if (!tensor_upload(bench->gpu, bench->floats, values, err)) return false;
     values[0] = 0x01020308;
@@ -67,7 +70,6 @@ static bool fill(Bench *bench, Error *err)
 static bool make_tensors(Bench *bench, Error *err)
 {
     uint64_t large = large_bytes(bench), small = is_cpu(bench) ? SMALL_CPU_BYTES : SMALL_BYTES;
-    uint64_t results = 4ull * GROUP * GROUPS;
     bench->host = malloc(TRANSFER_BYTES);
     if (!bench->host) return error_set(err, "out of memory");
     return make(bench, &bench->large[0], MEMORY_DEVICE, large, err) &&
@@ -76,7 +78,7 @@ static bool make_tensors(Bench *bench, Error *err)
            make(bench, &bench->small[1], MEMORY_DEVICE, small, err) &&
            make(bench, &bench->floats, MEMORY_DEVICE, 256, err) &&
            make(bench, &bench->words, MEMORY_DEVICE, 256, err) &&
-           make(bench, &bench->results, MEMORY_DEVICE, results, err) &&
+           make(bench, &bench->results, MEMORY_DEVICE, RESULT_BYTES, err) &&
            make(bench, &bench->one, MEMORY_DEVICE, 256, err) &&
            make(bench, &bench->device, MEMORY_DEVICE, TRANSFER_BYTES, err) &&
            make(bench, &bench->mapped, MEMORY_HOST, TRANSFER_BYTES, err) && fill(bench, err);
@@ -114,19 +116,22 @@ static void add_memory(Bench *bench, PeakFigure figure, const char *way, Kernel 
                        const Tensor *tensors)
 {
     uint32_t group = group_of(bench), block = group * PEAK_VECTORS * 16;
-    uint64_t bytes = tensor_bytes(tensors[0]);
     bool in_cache = tensors == bench->small;
     bool reads = figure == PEAK_READ || figure == PEAK_CACHE_READ;
     Probe *probe = add(bench, figure, way);
-    probe->blocks = (uint32_t)(bytes / block);
-    uint32_t groups = in_cache && !is_cpu(bench) ? GROUPS : probe->blocks;
+    probe->blocks = (uint32_t)(tensor_bytes(tensors[0]) / block);
+    // Workgroups have a cost of their own, so that few of them take a CPU through large buffers.
+    uint32_t groups = is_cpu(bench) ? CPU_GROUPS : in_cache ? GROUPS : probe->blocks;
+    if (!in_cache) probe->steps = probe->most_steps = probe->blocks / groups;
+    probe->apart = probe->steps;
     probe->dispatch = (Dispatch){
         .kernel = kernel,
         .tensors = {tensors[0], tensors[1]},
         .grid = {.x = groups, .y = 1},
         .constants = {group, 1},
     };
-    if (in_cache) probe->most_steps = most_steps(bench);
+    // Loops over vectors count where a compiler leaves them loops.
+    if (in_cache) probe->most_steps = most_steps(bench) / (2 * PEAK_VECTORS + 1);
     probe->work = (reads ? 1.0 : 2.0) * groups * block;
 }
 
@@ -138,18 +143,21 @@ static void add_driver_copy(Bench *bench, PeakFigure figure, const Tensor *tenso
     probe->work = 2.0 * (double)tensor_bytes(tensors[0]);
 }
 
+// A way to copy or read, for both sizes of memory.
+static void add_ways(Bench *bench, const char *way, Kernel copy, Kernel read)
+{
+    add_memory(bench, PEAK_COPY, way, copy, bench->large);
+    add_memory(bench, PEAK_READ, way, read, bench->large);
+    add_memory(bench, PEAK_CACHE_COPY, way, copy, bench->small);
+    add_memory(bench, PEAK_CACHE_READ, way, read, bench->small);
+}
+
 static void add_memories(Bench *bench)
 {
-    add_memory(bench, PEAK_COPY, "storage buffer", K_peak_copy, bench->large);
-    add_memory(bench, PEAK_COPY, "texel view", K_peak_copy_texel, bench->large);
+    add_ways(bench, "storage buffer", K_peak_copy, K_peak_copy_read);
+    add_ways(bench, "texel view", K_peak_copy_texel, K_peak_copy_read_texel);
     add_driver_copy(bench, PEAK_COPY, bench->large);
-    add_memory(bench, PEAK_READ, "storage buffer", K_peak_copy_read, bench->large);
-    add_memory(bench, PEAK_READ, "texel view", K_peak_copy_read_texel, bench->large);
-    add_memory(bench, PEAK_CACHE_COPY, "storage buffer", K_peak_copy, bench->small);
-    add_memory(bench, PEAK_CACHE_COPY, "texel view", K_peak_copy_texel, bench->small);
     add_driver_copy(bench, PEAK_CACHE_COPY, bench->small);
-    add_memory(bench, PEAK_CACHE_READ, "storage buffer", K_peak_copy_read, bench->small);
-    add_memory(bench, PEAK_CACHE_READ, "texel view", K_peak_copy_read_texel, bench->small);
 }
 
 // `each` operations of a chain's link.
@@ -171,13 +179,37 @@ static void add_arithmetic(Bench *bench, PeakFigure figure, Kernel kernel, uint3
 
 static void add_arithmetics(Bench *bench)
 {
-    add_arithmetic(bench, PEAK_F32, K_peak_arithmetic_narrow, 4, "4 chains", 2);
     add_arithmetic(bench, PEAK_F32, K_peak_arithmetic, 8, "8 chains", 2);
-    add_arithmetic(bench, PEAK_F32, K_peak_arithmetic_wide, 16, "16 chains", 2);
+    add_arithmetic(bench, PEAK_F32, K_peak_arithmetic_wide, 12, "12 chains", 2);
     add_arithmetic(bench, PEAK_F16, K_peak_arithmetic_half, 8, "8 chains of pairs", 4);
-    add_arithmetic(bench, PEAK_F16, K_peak_arithmetic_half_wide, 16, "16 chains of pairs", 4);
+    add_arithmetic(bench, PEAK_F16, K_peak_arithmetic_half_wide, 12, "12 chains of pairs", 4);
     add_arithmetic(bench, PEAK_INT8_DOT, K_peak_arithmetic_dot, 8, "8 chains", 8);
-    add_arithmetic(bench, PEAK_INT8_DOT, K_peak_arithmetic_dot_wide, 16, "16 chains", 8);
+    add_arithmetic(bench, PEAK_INT8_DOT, K_peak_arithmetic_dot_wide, 12, "12 chains", 8);
+}
+
+// Each shape that the device lists and matrix_code knows the types of.
+static void add_matrices(Bench *bench, Peak *peak)
+{
+    static GpuMatrixShape shapes[PEAK_MATRICES];
+    const GpuInfo *info = gpu_info(bench->gpu);
+    uint32_t groups = is_cpu(bench) ? CPU_GROUPS : GROUPS;
+    peak->matrix_count = (uint32_t)gpu_matrix_shapes(bench->gpu, shapes, PEAK_MATRICES);
+    for (uint32_t i = 0; i < peak->matrix_count; i++) {
+        PeakMatrix *matrix = &peak->matrices[i];
+        *matrix = (PeakMatrix){.shape = shapes[i]};
+        if (!matrix_known(&shapes[i]) || 4 * matrix_results(&shapes[i]) > RESULT_BYTES) continue;
+        Probe *probe = add(bench, PEAK_F32, NULL);
+        probe->matrix = matrix;
+        probe->dispatch = (Dispatch){
+            .kernel = K_peak_arithmetic,
+            .tensors = {bench->floats, bench->results},
+            .grid = {.x = groups, .y = 1},
+            .constants = {info->subgroup_size, 1},
+        };
+        probe->most_steps = most_steps(bench);
+        probe->work =
+            2.0 * MATRIX_CHAINS * MATRIX_LINKS * groups * shapes[i].m * shapes[i].n * shapes[i].k;
+    }
 }
 
 static void add_launches(Bench *bench)
@@ -233,10 +265,10 @@ static void add_transfer(Bench *bench, PeakFigure figure,
 
 bool probes_open(Bench *bench, Peak *peak, Error *err)
 {
-    (void)peak;
     if (!make_tensors(bench, err)) return false;
     add_memories(bench);
     add_arithmetics(bench);
+    add_matrices(bench, peak);
     add_launches(bench);
     add_transfer(bench, PEAK_UPLOAD, upload);
     add_transfer(bench, PEAK_DOWNLOAD, download);
