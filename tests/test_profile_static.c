@@ -230,6 +230,22 @@ static void tables_leave_out_what_is_not_told(void **state)
     cli_free(&run);
 }
 
+// A variant that ops do not choose here is shown where it is named; a file's name stands for those
+// that they do.
+static void names_stand_for_kernels_and_files(void **state)
+{
+    (void)state;
+    CliRun run = cli_run(&(CliCall){.args = {"profile", "static", "--csv", "rmsnorm"},
+                                    .vars = {"STRATA_VARIANT=any"}});
+    assert_cli_prints(run, "\nrmsnorm,");
+    assert_null(strstr(run.out, "\nrmsnorm_vec4"));
+    cli_free(&run);
+    run = cli_run(&(CliCall){.args = {"profile", "static", "--csv", "rmsnorm_vec4"},
+                             .vars = {"STRATA_VARIANT=any"}});
+    assert_cli_prints(run, "\nrmsnorm_vec4,");
+    cli_free(&run);
+}
+
 static void wrong_usage_is_told(void **state)
 {
     (void)state;
@@ -317,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_refused_kernel_is_named),
         cmocka_unit_test(csv_has_a_field_for_each_column),
         cmocka_unit_test(tables_leave_out_what_is_not_told),
+        cmocka_unit_test(names_stand_for_kernels_and_files),
         cmocka_unit_test(wrong_usage_is_told),
         cmocka_unit_test(drivers_without_devices),
         cmocka_unit_test(no_validation_messages),
