@@ -47,14 +47,23 @@ static bool is_wanted(const Options *options, Kernel kernel)
     return !options->name_count;
 }
 
-// What ops choose on the device; with --all, or where a variant is named itself, everything.
-static bool is_compiled(const Options *options, const StaticPipeline *p)
+// Whether ops choose any of what that name stands for.
+static bool has_chosen(const StaticPipelines *pipelines, const char *name)
 {
-    const KernelSource *source = &kernel_sources[p->kernel];
-    bool named = false;
+    for (size_t i = 0; i < pipelines->count; i++)
+        if (pipelines->list[i].chosen && is_named(name, pipelines->list[i].kernel)) return true;
+    return false;
+}
+
+// What ops choose on the device; everything with --all, or of a name of which they choose nothing.
+static bool is_compiled(const Static *all, const StaticPipeline *p)
+{
+    const Options *options = all->options;
+    bool asked = options->all;
     for (int i = 0; i < options->name_count; i++)
-        named |= !strcmp(options->names[i], source->name) && strcmp(source->name, source->file);
-    return is_wanted(options, p->kernel) && (p->chosen || options->all || named);
+        asked |= is_named(options->names[i], p->kernel) &&
+                 !has_chosen(&all->pipelines, options->names[i]);
+    return is_wanted(options, p->kernel) && (p->chosen || asked);
 }
 
 // The first name that no kernel has, or NULL.
@@ -73,7 +82,7 @@ static const char *unknown_name(const Options *options)
 static void compile(Static *all, Result *result)
 {
     const StaticPipeline *p = result->pipeline;
-    if (!is_compiled(all->options, p)) return;
+    if (!is_compiled(all, p)) return;
     if (getenv("STRATA_VERBOSE")) {
         char constants[GPU_CONSTANTS * 11];
         static_constants_text(constants, p->constants);

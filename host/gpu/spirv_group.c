@@ -94,7 +94,7 @@ static void scan(Module *module, const uint32_t *words, size_t count)
 static const uint32_t *definition(Module *module, uint32_t id, uint32_t words)
 {
     const uint32_t *w = id < module->bound ? module->defined[id] : NULL;
-    if (w && length(w) >= words) return w;
+    if (w && length(w) >= words && !module->unknown) return w; // what is damaged ends at once
     module->unknown = true;
     return NULL;
 }

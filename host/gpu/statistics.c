@@ -8,20 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-double statistic_number(const Statistic *statistic)
-{
-    switch (statistic->format) {
-    case STATISTIC_BOOL:
-        return statistic->value.b;
-    case STATISTIC_INT:
-        return (double)statistic->value.i;
-    case STATISTIC_UINT:
-        return (double)statistic->value.u;
-    default:
-        return statistic->value.d;
-    }
-}
-
 // ---- from the driver ---------------------------------------------------------------------------
 
 static Statistic convert(const VkPipelineExecutableStatisticKHR *from)

@@ -1,6 +1,6 @@
-// What each driver calls what: from its statistics to the fields of statistics.h. Names were read off
-// the drivers (tests/test_profile_statistics.c holds samples) unless it says otherwise. How often a
-// loop goes round is a guess in all times, as a compiler does not know.
+// What each driver calls what: from its statistics to the fields of statistics.h. Names were read
+// off the drivers (tests/test_profile_statistics.c holds samples) unless it says otherwise. How
+// often a loop goes round is a guess in all times, as a compiler does not know.
 #include "gpu/statistics.h"
 
 #include <math.h>
@@ -128,6 +128,20 @@ static const struct {
     {"Intel open-source Mesa", ANV},
     {"NVIDIA", NVIDIA},
 };
+
+double statistic_number(const Statistic *statistic)
+{
+    switch (statistic->format) {
+    case STATISTIC_BOOL:
+        return statistic->value.b;
+    case STATISTIC_INT:
+        return (double)statistic->value.i;
+    case STATISTIC_UINT:
+        return (double)statistic->value.u;
+    default:
+        return statistic->value.d;
+    }
+}
 
 static const Name *names_of(const char *driver)
 {
