@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs all tests.
 #
-#   tools/test.sh [--quick] [CTEST ARGUMENT]...
+#   tools/test.sh [--quick | --matrix] [CTEST ARGUMENT]...
 #
 # Five parts, each on CPU drivers, so that no GPU is needed and every machine tests the same:
 #   debug       all tests under the validation layer with synchronisation validation, on lavapipe
@@ -10,7 +10,9 @@
 #               (subgroups of 4, 8 and 16)
 #   swiftshader the GPU tests on SwiftShader, a minimal driver
 #   fuzz        a minute of damaged input for each parser (tools/fuzz.sh), each counted as one test
-# --quick runs the first part alone. Other arguments go to every ctest, such as -R NAME.
+# --quick runs the first part alone. --matrix runs other parts: the GPU tests of the debug build on each
+# driver that tools/testbed.sh has and that executes (hours on two cores), and all pipelines compiled on
+# each that only compiles; it ends with a table. Other arguments go to every ctest, such as -R NAME.
 # A failure does not stop the parts behind it. The last line is the sum over all parts, counted in
 # single tests; logs and JUnit files are in build/test. Exit status 1 where anything failed.
 set -uo pipefail
@@ -72,17 +74,28 @@ build() {
     cmake --build --preset "$1" || { fail_part "cannot build preset $1"; return 1; }
 }
 
-# run_part NAME PRESET DRIVER TEXT [CTEST ARGUMENT]...: runs the tests of a build on a driver, given
-# by its ICD file, and adds them up. Caches are kept, because compiling the kernels takes a CPU driver
-# minutes, but apart for each vector width: Mesa 22.3 takes a kernel from its cache even where it was
-# compiled for another width, and the part would test that one. 256 bits are the default.
+# on DRIVER COMMAND...: runs a command on this machine's lavapipe ("stock") or on one of the testbed's.
+on() {
+    local driver=$1
+    shift
+    if [ "$driver" = stock ]; then
+        VK_ICD_FILENAMES=$stock "$@"
+    else
+        tools/testbed.sh run "$driver" "$@"
+    fi
+}
+
+# run_part NAME PRESET DRIVER TEXT [CTEST ARGUMENT]...: runs the tests of a build on a driver and adds
+# them up; `sums` keeps the sums. Caches are kept, because compiling the kernels takes a CPU driver
+# minutes, but apart for each driver and vector width: Mesa 22.3 takes a kernel from its cache even
+# where it was compiled for another width, and the part would test that one. 256 bits are the default.
 run_part() {
-    local name=$1 preset=$2 driver=$3 text=$4 junit=$logs/$1.xml status sums
+    local name=$1 preset=$2 driver=$3 text=$4 junit=$logs/$1.xml status
     shift 4
     heading "$name: $text"
     rm -f "$junit"
-    VK_ICD_FILENAMES=$driver XDG_CACHE_HOME=$logs/cache-${LP_NATIVE_VECTOR_WIDTH-256} \
-        ctest --test-dir "build/$preset" -j "$test_jobs" --output-on-failure \
+    XDG_CACHE_HOME=$logs/cache-$driver-${LP_NATIVE_VECTOR_WIDTH-256} \
+        on "$driver" ctest --test-dir "build/$preset" -j "$test_jobs" --output-on-failure \
         --test-output-size-passed 10000000 --test-output-size-failed 10000000 \
         --output-junit "$junit" --no-tests="$no_tests" "$@" "${ctest_arguments[@]}"
     status=$?
@@ -96,9 +109,8 @@ run_part() {
 }
 
 swiftshader_part() {
-    local driver
-    if driver=$(tools/swiftshader.sh "$root/build/swiftshader"); then
-        run_part swiftshader debug "$driver" "GPU tests on SwiftShader" -L '^gpu$'
+    if tools/testbed.sh make swiftshader; then
+        run_part swiftshader debug swiftshader "GPU tests on SwiftShader" -L '^gpu$'
     else
         heading "swiftshader"
         echo "swiftshader: skipped, because SwiftShader cannot be had here (see above)"
@@ -123,22 +135,89 @@ fuzz_part() {
     fi
 }
 
+# ---- the matrix --------------------------------------------------------------------------------
+
+# row DRIVER SUBGROUP VERSION RESULT...: of the table.
+row() {
+    local driver=$1 subgroup=$2 version=$3
+    shift 3
+    rows+=("$(printf '%-16s %8s  %-38s  %s' "$driver" "$subgroup" "$version" "$*")")
+}
+
+# The subgroup's size as strata sees it on the driver.
+subgroup_of() {
+    on "$1" build/debug/strata devices 2>/dev/null | sed -n 's/.* subgroup \([0-9]*\),.*/\1/p'
+}
+
+# matrix_tests DRIVER VERSION [WIDTH]
+matrix_tests() {
+    local driver=$1 version=$2 name=$1
+    if [ $# = 3 ]; then
+        name=$driver-$3
+        local -x LP_NATIVE_VECTOR_WIDTH=$3
+    fi
+    run_part "$name" debug "$driver" "GPU tests" -L '^gpu$'
+    row "$name" "$(subgroup_of "$driver")" "$version" \
+        "${sums[0]} passed, ${sums[1]} failed, ${sums[2]} skipped"
+}
+
+# matrix_compile DRIVER VERSION: counts as one test.
+matrix_compile() {
+    local table=$logs/$1.csv log=$logs/$1.log status compiled refused
+    heading "$1: every pipeline compiled"
+    XDG_CACHE_HOME=$logs/cache-$1 on "$1" build/debug/strata profile static --csv --all \
+        >"$table" 2>"$log"
+    status=$?
+    compiled=$(($(wc -l <"$table") - 1)) refused=$(grep -c '; refused with constants ' "$log")
+    row "$1" "$(subgroup_of "$1")" "$2" "$compiled pipelines compiled, $refused refused"
+    printf '%s: %d pipelines compiled, %d refused\n' "$1" "$compiled" "$refused"
+    if [ "$status" = 0 ] && [ "$compiled" -gt 0 ]; then
+        passed=$((passed + 1))
+    else
+        grep -v '^Unknown ' "$log"
+        fail_part "$1: strata profile static ended with status $status"
+    fi
+}
+
+matrix() {
+    local name kind state text width rows=()
+    build debug || return
+    tools/testbed.sh || true
+    while read -r name kind state text; do
+        if [ "$state" = absent ]; then
+            heading "$name"
+            echo "$name: skipped: $text"
+            skipped=$((skipped + 1))
+            row "$name" - - "skipped: $text"
+        elif [ "$kind" = compiles ]; then
+            matrix_compile "$name" "$text"
+        elif [ "$name" = lavapipe-22 ]; then
+            for width in 128 256 512; do matrix_tests "$name" "$text" "$width"; done
+        else
+            matrix_tests "$name" "$text"
+        fi
+    done < <(tools/testbed.sh list)
+    heading "matrix"
+    row DRIVER SUBGROUP VERSION RESULT
+    printf '%s\n' "${rows[-1]}" "${rows[@]:0:${#rows[@]}-1}"
+}
+
 run_all() {
-    local driver width debug_built=0
-    driver=$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name 'lvp_icd*.json' 2>/dev/null |
+    local width debug_built=0 stock
+    stock=$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name 'lvp_icd*.json' 2>/dev/null |
         sort | head -n 1)
-    [ -n "$driver" ] || { fail_part "no lavapipe (Mesa's Vulkan driver for CPUs) here"; return; }
+    [ -n "$stock" ] || { fail_part "no lavapipe (Mesa's Vulkan driver for CPUs) here"; return; }
     if build debug; then
         debug_built=1
-        run_part debug debug "$driver" "all tests, validation layer on"
+        run_part debug debug stock "all tests, validation layer on"
     fi
-    [ "$quick" = 0 ] || return
+    [ "$mode" != quick ] || return
     if build sanitize; then
-        run_part sanitize sanitize "$driver" "all tests, ASan and UBSan on"
+        run_part sanitize sanitize stock "all tests, ASan and UBSan on"
     fi
     [ "$debug_built" = 1 ] || return
     for width in 128 256 512; do
-        LP_NATIVE_VECTOR_WIDTH=$width run_part "width-$width" debug "$driver" \
+        LP_NATIVE_VECTOR_WIDTH=$width run_part "width-$width" debug stock \
             "GPU tests with vectors of $width bits" -L '^gpu$'
     done
     swiftshader_part
@@ -146,10 +225,13 @@ run_all() {
 }
 
 trap 'exit 130' INT TERM
-quick=0
+mode=all
 ctest_arguments=()
 for argument in "$@"; do
-    if [ "$argument" = --quick ]; then quick=1; else ctest_arguments+=("$argument"); fi
+    case $argument in
+    --quick | --matrix) mode=${argument#--} ;;
+    *) ctest_arguments+=("$argument") ;;
+    esac
 done
 # A selection may leave a part without tests; all the tests being gone is a failure.
 no_tests=error
@@ -158,10 +240,12 @@ no_tests=error
 logs=$root/build/test
 if ! mkdir -p "$logs"; then
     fail_part "cannot make $logs"
-elif tools/setup.sh --tests; then
-    run_all
-else
+elif ! tools/setup.sh --tests; then
     fail_part "tools/setup.sh failed"
+elif [ "$mode" = matrix ]; then
+    matrix
+else
+    run_all
 fi
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ]
