@@ -181,15 +181,19 @@ static bool load_model(Loaded *loaded, const char *path, Dtype weights, Error *e
     return ok;
 }
 
+bool cli_load_on(Loaded *loaded, Gpu *gpu, const char *folder, Dtype weights, Error *err)
+{
+    *loaded = (Loaded){.gpu = gpu};
+    return load_model(loaded, folder, weights, err) && load_tokenizer(loaded, folder, err);
+}
+
 bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err)
 {
     *loaded = (Loaded){0};
     LlamaConfig config; // a wrong folder fails before a device is opened
     if (!model_config_load(&config, folder, err)) return false;
-    loaded->gpu = gpu_open(device, err);
-    if (loaded->gpu && load_model(loaded, folder, weights, err) &&
-        load_tokenizer(loaded, folder, err))
-        return true;
+    Gpu *gpu = gpu_open(device, err);
+    if (gpu && cli_load_on(loaded, gpu, folder, weights, err)) return true;
     cli_unload(loaded);
     return false;
 }

@@ -27,6 +27,8 @@ int cmd_convert(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
+int cmd_profile_train(int argc, char **argv);
+int cmd_profile_generate(int argc, char **argv);
 int cmd_profile_static(int argc, char **argv);
 int cmd_profile_shader(int argc, char **argv);
 int cmd_profile_counters(int argc, char **argv);
@@ -70,6 +72,9 @@ typedef struct {
 // The weights are held as `weights` says: see LoadOptions. Shows its progress on standard error.
 bool cli_load(Loaded *loaded, const char *folder, const char *device, Dtype weights, Error *err);
 void cli_unload(Loaded *loaded);
+// The same on a device that is open. On failure, too, it is unloaded by cli_unload, which closes the
+// device where loaded->gpu is not NULL.
+bool cli_load_on(Loaded *loaded, Gpu *gpu, const char *folder, Dtype weights, Error *err);
 
 // Depths from "2,3,5", "exits" (those the model was trained with, else the last block) or "all"
 // (every depth) into depths, ascending, each within 1..L. Returns how many, 0 and a message on

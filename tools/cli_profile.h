@@ -12,6 +12,8 @@ typedef struct {
     const char *csv;       // a file, or NULL
     bool json;             // one object on standard output in the place of tables
     const char *json_file; // the same in a file; NULL: none
+    const char *trace;     // a file for the timeline, or NULL
+    const char *html;      // a file for the page, or NULL
     const char *compare;   // what --json wrote earlier, or NULL
     double tolerance;      // a share; below 0: not given
     ProfileOld *old;       // read by reports_begin
@@ -25,6 +27,8 @@ enum {
     OPTION_TOP,
     OPTION_CSV,
     OPTION_REPORT_JSON,
+    OPTION_TRACE,
+    OPTION_HTML,
     OPTION_COMPARE,
     OPTION_TOLERANCE,
 };
@@ -32,13 +36,15 @@ enum {
     {"by", required_argument, NULL, OPTION_BY}, {"top", required_argument, NULL, OPTION_TOP},      \
         {"csv", required_argument, NULL, OPTION_CSV},                                              \
         {"json", optional_argument, NULL, OPTION_REPORT_JSON},                                     \
+        {"trace", required_argument, NULL, OPTION_TRACE},                                          \
+        {"html", required_argument, NULL, OPTION_HTML},                                            \
         {"compare", required_argument, NULL, OPTION_COMPARE},                                      \
     {                                                                                              \
         "tolerance", required_argument, NULL, OPTION_TOLERANCE                                     \
     }
 #define REPORT_USAGE                                                                               \
     "[--by kernel|block|phase|shape[,...]]... [--top N] [--csv FILE] [--json[=FILE]]"              \
-    " [--compare OLD.json [--tolerance PERCENT]]"
+    " [--trace FILE] [--html FILE] [--compare OLD.json [--tolerance PERCENT]]"
 
 // Takes one of these options with its value, which must outlive the options. False and a message
 // where the value is wrong. An option that is none of these is not touched: *known is false then.
@@ -50,9 +56,9 @@ bool reports_begin(ReportOptions *options, Error *err);
 void reports_end(ReportOptions *options);
 
 // Makes the summary of the record and writes every report: tables (or JSON) and the comparison to
-// standard output, in what the runs differ otherwise to standard error, CSV and JSON to their
-// files. *status becomes EXIT_SLOWER where something regressed past --tolerance, and is not touched
-// otherwise.
+// standard output, in what the runs differ otherwise to standard error, CSV, JSON, timeline and
+// page to their files. *status becomes EXIT_SLOWER where something regressed past --tolerance, and
+// is not touched otherwise.
 bool reports_write(const ReportOptions *options, const ProfileRecord *record,
                    const Ceilings *ceilings, const ProfileSetting *settings, size_t setting_count,
                    int *status, Error *err);

@@ -1,8 +1,6 @@
 // strata peak: a device's ceilings, measured once, then read from the cache folder.
-#include "cli.h"
-#include "profile/peak.h"
+#include "cli_peak.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,25 +86,6 @@ static int print_json(const Peak *peak)
     return EXIT_OK;
 }
 
-static void show_progress(void *user, uint32_t step, uint32_t steps)
-{
-    const char *device = user;
-    fprintf(stderr, "\rmeasuring %.60s: %u %% ", device, 100 * step / steps);
-    if (step == steps) fprintf(stderr, "\r%80s\r", "");
-}
-
-static bool measure(Gpu *gpu, Peak *peak, Error *err)
-{
-    PeakProgress *progress = isatty(STDERR_FILENO) ? show_progress : NULL;
-    char device[256];
-    Error not_kept;
-    snprintf(device, sizeof device, "%s", gpu_info(gpu)->name);
-    if (!progress) fprintf(stderr, "measuring %s\n", device);
-    if (!peak_measure(gpu, peak, progress, device, err)) return false;
-    if (!peak_save(gpu, peak, &not_kept)) fprintf(stderr, "not kept: %s\n", not_kept.text);
-    return true;
-}
-
 int cmd_peak(int argc, char **argv)
 {
     static const char usage[] = "strata peak [--again] [--json] [--device N|NAME]";
@@ -132,7 +111,7 @@ int cmd_peak(int argc, char **argv)
     static Peak peak;
     Gpu *gpu = gpu_open(device, &err);
     if (!gpu) return cli_fail(&err);
-    bool ok = (!again && peak_load(gpu, &peak, NULL)) || measure(gpu, &peak, &err);
+    bool ok = cli_peak(&peak, gpu, again, &err);
     int status = ok ? EXIT_OK : cli_fail(&err);
     if (ok && json) status = print_json(&peak);
     if (ok && !json) print(&peak, gpu_info(gpu));

@@ -8,6 +8,8 @@ static const struct {
     const char *name, *what;
     int (*run)(int argc, char **argv);
 } PARTS[] = {
+    {"train", "a few updates of a training, command by command", cmd_profile_train},
+    {"generate", "generating text, command by command", cmd_profile_generate},
     {"static", "what the driver's compiler says of every kernel; nothing runs", cmd_profile_static},
     {"shader", "one kernel alone: its errors and times, beside another version of its source",
      cmd_profile_shader},
