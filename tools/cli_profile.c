@@ -1,6 +1,8 @@
 // The reports of a profile: see cli_profile.h.
 #include "cli_profile.h"
 #include "base/file.h"
+#include "profile/page.h"
+#include "profile/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +44,12 @@ bool reports_option(ReportOptions *o, int option, const char *value, bool *known
                error_set(err, "--top '%.40s' is not a number of 0 to %d", value, 1 << 30);
     case OPTION_CSV:
         o->csv = value;
+        return true;
+    case OPTION_TRACE:
+        o->trace = value;
+        return true;
+    case OPTION_HTML:
+        o->html = value;
         return true;
     case OPTION_REPORT_JSON:
         if (value)
@@ -98,14 +106,16 @@ static bool print_json(const cJSON *json, Error *err)
     return true;
 }
 
+// What is made of the JSON object: itself and the page.
 static bool write_json(const ReportOptions *o, const ProfileReport *report,
                        const ProfileComparison *comparison, Error *err)
 {
-    if (!o->json && !o->json_file) return true;
+    if (!o->json && !o->json_file && !o->html) return true;
     cJSON *json = table_json(report, err);
     if (!json) return false;
     if (comparison) compare_json(json, comparison);
     bool ok = (!o->json_file || json_write(o->json_file, json, err)) &&
+              (!o->html || page_write(o->html, report->summary->record, json, err)) &&
               (!o->json || print_json(json, err));
     cJSON_Delete(json);
     return ok;
@@ -121,6 +131,7 @@ static bool write_all(const ReportOptions *o, const ProfileReport *report, unsig
     }
     if (comparison) compare_print_notes(stderr, comparison);
     return (!o->csv || write_csv(o->csv, report, kinds, err)) &&
+           (!o->trace || trace_write(o->trace, report->summary->record, err)) &&
            write_json(o, report, comparison, err);
 }
 

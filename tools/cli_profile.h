@@ -7,9 +7,11 @@
 #include "profile/compare.h"
 
 typedef struct {
-    unsigned kinds;        // of tables, bits 1 << SummaryKind; 0: by kernel
-    uint64_t top;          // rows of a table, 0: all
-    const char *csv;       // a file, or NULL
+    unsigned kinds;  // of tables, bits 1 << SummaryKind; 0: by kernel
+    uint64_t top;    // rows of a table, 0: all
+    const char *csv; // files, or NULL
+    const char *trace;
+    const char *html;
     bool json;             // one object on standard output in the place of tables
     const char *json_file; // the same in a file; NULL: none
     const char *compare;   // what --json wrote earlier, or NULL
@@ -27,17 +29,22 @@ enum {
     OPTION_REPORT_JSON,
     OPTION_COMPARE,
     OPTION_TOLERANCE,
+    OPTION_TRACE,
+    OPTION_HTML,
 };
 #define REPORT_OPTIONS                                                                             \
     {"by", required_argument, NULL, OPTION_BY}, {"top", required_argument, NULL, OPTION_TOP},      \
         {"csv", required_argument, NULL, OPTION_CSV},                                              \
         {"json", optional_argument, NULL, OPTION_REPORT_JSON},                                     \
         {"compare", required_argument, NULL, OPTION_COMPARE},                                      \
+        {"trace", required_argument, NULL, OPTION_TRACE},                                          \
+        {"html", required_argument, NULL, OPTION_HTML},                                            \
     {                                                                                              \
         "tolerance", required_argument, NULL, OPTION_TOLERANCE                                     \
     }
 #define REPORT_USAGE                                                                               \
     "[--by kernel|block|phase|shape[,...]]... [--top N] [--csv FILE] [--json[=FILE]]"              \
+    " [--trace FILE.json] [--html FILE]"                                                           \
     " [--compare OLD.json [--tolerance PERCENT]]"
 
 // Takes one of these options with its value, which must outlive the options. False and a message
@@ -50,9 +57,9 @@ bool reports_begin(ReportOptions *options, Error *err);
 void reports_end(ReportOptions *options);
 
 // Makes the summary of the record and writes every report: tables (or JSON) and the comparison to
-// standard output, in what the runs differ otherwise to standard error, CSV and JSON to their
-// files. *status becomes EXIT_SLOWER where something regressed past --tolerance, and is not touched
-// otherwise.
+// standard output, in what the runs differ otherwise to standard error, CSV, JSON, trace and page
+// to their files. *status becomes EXIT_SLOWER where something regressed past --tolerance, and is
+// not touched otherwise.
 bool reports_write(const ReportOptions *options, const ProfileRecord *record,
                    const Ceilings *ceilings, const ProfileSetting *settings, size_t setting_count,
                    int *status, Error *err);
