@@ -206,7 +206,8 @@ static void passes_and_predictions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(summaries),  cmocka_unit_test(bounds_are_those_of_the_tables),
+        cmocka_unit_test(summaries),  cmocka_unit_test(medians_of_any_number),
+        cmocka_unit_test(changes),    cmocka_unit_test(bounds_are_those_of_the_tables),
         cmocka_unit_test(ratios),     cmocka_unit_test(pairs),
         cmocka_unit_test(bytes_read), cmocka_unit_test(passes_and_predictions),
     };
