@@ -1,8 +1,8 @@
 // strata bench as a user meets it: that its three formats hold together, that its figures are those
 // of the policies that ran, comparison with an earlier run, wrong usage and damaged files. Nothing
 // here asks for a speed.
-#include "base/json.h"
 #include "support/cli.h"
+#include "support/json_fields.h"
 #include "support/models.h"
 
 #include <stdarg.h>
@@ -38,25 +38,6 @@ static int remove_all(void **state)
 
 // ---- reading what it prints --------------------------------------------------------------------
 
-static const cJSON *item(const cJSON *object, const char *key)
-{
-    const cJSON *found = cJSON_GetObjectItemCaseSensitive(object, key);
-    if (!found) fail_msg("no key '%s'", key);
-    return found;
-}
-
-static double number(const cJSON *object, const char *key)
-{
-    assert_true(cJSON_IsNumber(item(object, key)));
-    return item(object, key)->valuedouble;
-}
-
-static const char *text(const cJSON *object, const char *key)
-{
-    assert_true(cJSON_IsString(item(object, key)));
-    return item(object, key)->valuestring;
-}
-
 static void assert_near(double a, double b)
 {
     if (!(fabs(a - b) <= 1e-9 * fabs(b))) fail_msg("%.17g is not %.17g", a, b);
@@ -75,9 +56,10 @@ static cJSON *read_json(CliRun run, int status)
 static const cJSON *find_row(const cJSON *run, const char *kind, const char *policy)
 {
     const cJSON *row;
-    cJSON_ArrayForEach(row, item(run, "rows"))
+    cJSON_ArrayForEach(row, field_item(run, "rows"))
     {
-        if (!strcmp(text(row, "kind"), kind) && !strcmp(text(row, "policy"), policy)) return row;
+        if (!strcmp(field_text(row, "kind"), kind) && !strcmp(field_text(row, "policy"), policy))
+            return row;
     }
     fail_msg("no row '%s', '%s'", kind, policy);
     return NULL;
@@ -101,16 +83,16 @@ static void check_series(const cJSON *summary, const cJSON *values, int count)
         assert_true(v[i] > 0);
     }
     qsort(v, (size_t)count, sizeof *v, ascending);
-    assert_near(number(summary, "lowest"), v[0]);
-    assert_near(number(summary, "highest"), v[count - 1]);
-    assert_near(number(summary, "median"), (v[(count - 1) / 2] + v[count / 2]) / 2);
+    assert_near(field_number(summary, "lowest"), v[0]);
+    assert_near(field_number(summary, "highest"), v[count - 1]);
+    assert_near(field_number(summary, "median"), (v[(count - 1) / 2] + v[count / 2]) / 2);
 }
 
 static double total_tokens_at(const cJSON *row, uint32_t depth)
 {
     double total = 0;
     const cJSON *entry;
-    cJSON_ArrayForEach(entry, item(row, "tokens_at"))
+    cJSON_ArrayForEach(entry, field_item(row, "tokens_at"))
     {
         assert_true((uint32_t)atoi(entry->string) <= depth);
         total += entry->valuedouble;
@@ -120,18 +102,18 @@ static double total_tokens_at(const cJSON *row, uint32_t depth)
 
 static void check_row(const cJSON *row)
 {
-    bool prompt = !strcmp(text(row, "kind"), "prompt");
-    const cJSON *speed = item(row, "tokens_per_second");
-    check_series(speed, item(row, "repeats"), 3);
-    check_series(item(row, "speedup"), item(row, "speedups"), 6);
-    assert_near(number(row, "ms_per_token") * number(speed, "median"), 1000);
-    assert_int_equal(number(row, "prompt_tokens"), 12);
-    assert_int_equal(number(row, "gen_tokens"), prompt ? 0 : 8);
+    bool prompt = !strcmp(field_text(row, "kind"), "prompt");
+    const cJSON *speed = field_item(row, "tokens_per_second");
+    check_series(speed, field_item(row, "repeats"), 3);
+    check_series(field_item(row, "speedup"), field_item(row, "speedups"), 6);
+    assert_near(field_number(row, "ms_per_token") * field_number(speed, "median"), 1000);
+    assert_int_equal(field_number(row, "prompt_tokens"), 12);
+    assert_int_equal(field_number(row, "gen_tokens"), prompt ? 0 : 8);
     if (!prompt) assert_int_equal(total_tokens_at(row, 4), 3 * 8);
-    if (strncmp(text(row, "policy"), "depth", 5) != 0) return;
-    assert_near(number(row, "blocks_per_token"), number(row, "depth"));
-    assert_near(number(row, "predicted_reached") * number(row, "predicted_speedup"),
-                number(item(row, "speedup"), "median"));
+    if (strncmp(field_text(row, "policy"), "depth", 5) != 0) return;
+    assert_near(field_number(row, "blocks_per_token"), field_number(row, "depth"));
+    assert_near(field_number(row, "predicted_reached") * field_number(row, "predicted_speedup"),
+                field_number(field_item(row, "speedup"), "median"));
 }
 
 // Bytes of a block and of norm and head of small_config, by hand.
@@ -140,19 +122,20 @@ static void check_bytes(const cJSON *run)
     LlamaConfig c = small_config();
     double block = 4 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 88 * 32 + 2 * 32), row = 4 * 32;
     double exit = 4 * 32 * (1.0 + c.vocab_size);
-    const cJSON *memory = item(run, "memory");
-    assert_near(number(memory, "model_bytes"), 4 * block + exit);
-    assert_near(number(memory, "kv_bytes"), 32 * 4 * (4 * 2 * 16 + 32)); // a page of 32 positions
-    assert_true(number(memory, "peak_bytes") >
-                number(memory, "model_bytes") + number(memory, "kv_bytes"));
+    const cJSON *memory = field_item(run, "memory");
+    assert_near(field_number(memory, "model_bytes"), 4 * block + exit);
+    assert_near(field_number(memory, "kv_bytes"),
+                32 * 4 * (4 * 2 * 16 + 32)); // a page of 32 positions
+    assert_true(field_number(memory, "peak_bytes") >
+                field_number(memory, "model_bytes") + field_number(memory, "kv_bytes"));
     for (int d = 2; d <= 4; d += 2) {
         char policy[16];
         snprintf(policy, sizeof policy, "depth %d", d);
-        assert_near(number(find_row(run, "generation", policy), "weight_bytes_per_token"),
+        assert_near(field_number(find_row(run, "generation", policy), "weight_bytes_per_token"),
                     row + d * block + exit);
-        assert_near(number(find_row(run, "prompt", policy), "weight_bytes_per_token"),
+        assert_near(field_number(find_row(run, "prompt", policy), "weight_bytes_per_token"),
                     row + (d * block + exit) / 12);
-        assert_near(number(find_row(run, "generation", policy), "predicted_speedup"),
+        assert_near(field_number(find_row(run, "generation", policy), "predicted_speedup"),
                     (row + 4 * block + exit) / (row + d * block + exit));
     }
 }
@@ -166,28 +149,30 @@ static void figures_hold_together(void **state)
                                "depth 3 draft 1 draft-window 2; draft auto; depth 1 ;",
                                "--json"),
                            0);
-    const cJSON *row, *rows = item(run, "rows");
+    const cJSON *row, *rows = field_item(run, "rows");
     assert_int_equal(cJSON_GetArraySize(rows), 2 + 2 + 6);
     cJSON_ArrayForEach(row, rows) check_row(row);
     check_bytes(run);
-    assert_near(number(find_row(run, "generation", "depth 4"), "identical"), 1);
+    assert_near(field_number(find_row(run, "generation", "depth 4"), "identical"), 1);
     // Exits that all take and that none takes; drafts give what their full depth does.
     row = find_row(run, "generation", "exits 2:0 of 4");
-    assert_near(number(row, "blocks_per_token"), 2);
-    assert_near(number(item(row, "tokens_at"), "2"), 24);
+    assert_near(field_number(row, "blocks_per_token"), 2);
+    assert_near(field_number(field_item(row, "tokens_at"), "2"), 24);
     row = find_row(run, "generation", "exits 1:1.5,3:1.5 of 4");
-    assert_near(number(row, "blocks_per_token"), 4);
-    assert_near(number(row, "identical"), 1);
+    assert_near(field_number(row, "blocks_per_token"), 4);
+    assert_near(field_number(row, "identical"), 1);
     find_row(run, "generation", "exits 2:2 of 4 by margin");
     row = find_row(run, "generation", "draft auto of 4");
-    assert_near(number(row, "identical"), 1);
+    assert_near(field_number(row, "identical"), 1);
     row = find_row(run, "generation", "draft 1 of 3 window 2");
-    assert_true(number(row, "accepted") <= number(row, "drafted") && number(row, "checks") > 0);
+    assert_true(field_number(row, "accepted") <= field_number(row, "drafted") &&
+                field_number(row, "checks") > 0);
     find_row(run, "generation", "depth 1");
-    assert_string_equal(text(item(run, "model"), "dtype"), "F32");
-    assert_int_equal(number(item(run, "settings"), "repeat"), 3);
-    assert_true(*text(run, "device") && *text(run, "driver") && *text(run, "strata"));
-    assert_int_equal(strlen(text(run, "date")), strlen("2000-01-01T00:00:00Z"));
+    assert_string_equal(field_text(field_item(run, "model"), "dtype"), "F32");
+    assert_int_equal(field_number(field_item(run, "settings"), "repeat"), 3);
+    assert_true(*field_text(run, "device") && *field_text(run, "driver") &&
+                *field_text(run, "strata"));
+    assert_int_equal(strlen(field_text(run, "date")), strlen("2000-01-01T00:00:00Z"));
     cJSON_Delete(run);
 }
 
@@ -198,14 +183,14 @@ static void rows_follow_the_options(void **state)
     cJSON *run = read_json(CLI("bench", model.text, "--prompt-tokens", "3,65", "--gen-tokens", "0",
                                "--repeat", "1", "--depths", "1,3", "--json"),
                            0);
-    assert_int_equal(cJSON_GetArraySize(item(run, "rows")), 2 * 3);
-    const cJSON *row = cJSON_GetArrayItem(item(run, "rows"), 5);
-    assert_string_equal(text(row, "policy"), "depth 4");
-    assert_int_equal(number(row, "prompt_tokens"), 65);
+    assert_int_equal(cJSON_GetArraySize(field_item(run, "rows")), 2 * 3);
+    const cJSON *row = cJSON_GetArrayItem(field_item(run, "rows"), 5);
+    assert_string_equal(field_text(row, "policy"), "depth 4");
+    assert_int_equal(field_number(row, "prompt_tokens"), 65);
     cJSON_Delete(run);
     run =
         read_json(CLI("bench", model.text, SHORT, "--repeat", "1", "--depths", "all", "--json"), 0);
-    assert_int_equal(cJSON_GetArraySize(item(run, "rows")), 4);
+    assert_int_equal(cJSON_GetArraySize(field_item(run, "rows")), 4);
     cJSON_Delete(run);
 }
 
@@ -219,10 +204,11 @@ static void quantised_weights_are_fewer_bytes(void **state)
                   0)};
     double bytes[2], read[2];
     for (int i = 0; i < 2; i++) {
-        bytes[i] = number(item(runs[i], "memory"), "model_bytes");
-        read[i] = number(find_row(runs[i], "generation", "depth 2"), "weight_bytes_per_token");
+        bytes[i] = field_number(field_item(runs[i], "memory"), "model_bytes");
+        read[i] =
+            field_number(find_row(runs[i], "generation", "depth 2"), "weight_bytes_per_token");
     }
-    assert_string_equal(text(item(runs[1], "model"), "dtype"), "Q8_0");
+    assert_string_equal(field_text(field_item(runs[1], "model"), "dtype"), "Q8_0");
     assert_true(bytes[1] < bytes[0] && read[1] < read[0]);
     cJSON_Delete(runs[0]);
     cJSON_Delete(runs[1]);
@@ -255,23 +241,24 @@ static void exact_match_is_that_of_eval(void **state)
                                "draft 4; exits 6:2", "--repeat", "1", "--json"),
                            0);
     const cJSON *score;
-    cJSON_ArrayForEach(score, item(eval, "depths"))
+    cJSON_ArrayForEach(score, field_item(eval, "depths"))
     {
         char policy[16];
-        snprintf(policy, sizeof policy, "depth %d", (int)number(score, "depth"));
-        assert_near(number(find_row(run, "generation", policy), "exact_match"),
-                    number(score, "exact_match"));
+        snprintf(policy, sizeof policy, "depth %d", (int)field_number(score, "depth"));
+        assert_near(field_number(find_row(run, "generation", policy), "exact_match"),
+                    field_number(score, "exact_match"));
     }
-    double full = number(find_row(run, "generation", "depth 8"), "exact_match");
+    double full = field_number(find_row(run, "generation", "depth 8"), "exact_match");
     assert_true(full > 0 && full < 1);
     static const char *const same[] = {"depth 8", "draft 4 of 8", "exits 6:2 of 8"};
     for (int i = 0; i < 3; i++) {
         const cJSON *row = find_row(run, "generation", same[i]);
-        assert_near(number(row, "exact_match"), full);
-        assert_near(number(row, "identical"), 1);
+        assert_near(field_number(row, "exact_match"), full);
+        assert_near(field_number(row, "identical"), 1);
     }
-    assert_int_equal(number(item(run, "settings"), "records"), RECORDS);
-    assert_int_equal(cJSON_GetArraySize(item(run, "rows")), 4); // prompts are those of the file
+    assert_int_equal(field_number(field_item(run, "settings"), "records"), RECORDS);
+    assert_int_equal(cJSON_GetArraySize(field_item(run, "rows")),
+                     4); // prompts are those of the file
     cJSON_Delete(run);
     cJSON_Delete(eval);
 }
@@ -369,10 +356,10 @@ static void check_change(const char *speeds, const char *tolerance, int status, 
     assert_non_null(strstr(result.err, "device was another, is "));
     assert_true((status == 3) == (strstr(result.err, "\nstrata: tg4, depth 4: ") != NULL));
     cJSON *run = read_json(result, status);
-    const cJSON *compared = item(find_row(run, "generation", "depth 4"), "compared");
-    assert_string_equal(text(compared, "change"), change);
-    double ratio = number(compared, "ratio");
-    assert_true(number(compared, "low") <= ratio && ratio <= number(compared, "high"));
+    const cJSON *compared = field_item(find_row(run, "generation", "depth 4"), "compared");
+    assert_string_equal(field_text(compared, "change"), change);
+    double ratio = field_number(compared, "ratio");
+    assert_true(field_number(compared, "low") <= ratio && ratio <= field_number(compared, "high"));
     cJSON_Delete(run);
 }
 

@@ -3,10 +3,10 @@
 // policies that are not of the model at hand. The model's upper blocks change nothing, so that
 // every policy has the full depth's text.
 #include "base/file.h"
-#include "base/json.h"
 #include "infer/policy_file.h"
 #include "model/safetensors.h"
 #include "support/cli.h"
+#include "support/json_fields.h"
 #include "support/models.h"
 
 #include <stdarg.h>
@@ -84,32 +84,13 @@ static cJSON *generate(const char *option, const char *value)
                        "--max-tokens", "16", option, value));
 }
 
-static const cJSON *item(const cJSON *object, const char *key)
-{
-    const cJSON *found = cJSON_GetObjectItemCaseSensitive(object, key);
-    if (!found) fail_msg("no '%s'", key);
-    return found;
-}
-
-static double number(const cJSON *object, const char *key)
-{
-    assert_true(cJSON_IsNumber(item(object, key)));
-    return item(object, key)->valuedouble;
-}
-
-static const char *text_of(const cJSON *object, const char *key)
-{
-    assert_true(cJSON_IsString(item(object, key)));
-    return item(object, key)->valuestring;
-}
-
 // Generates with that option (NULL: none) by that policy, and as full depth does. Frees.
 static void check_policy(const char *option, const char *value, const char *policy)
 {
     cJSON *object = generate(option, value);
-    assert_string_equal(text_of(object, "policy"), policy);
-    assert_string_equal(text_of(object, "text"), text_of(full, "text"));
-    assert_true(cJSON_Compare(item(object, "tokens"), item(full, "tokens"), true));
+    assert_string_equal(field_text(object, "policy"), policy);
+    assert_string_equal(field_text(object, "text"), field_text(full, "text"));
+    assert_true(cJSON_Compare(field_item(object, "tokens"), field_item(full, "tokens"), true));
     cJSON_Delete(object);
 }
 
@@ -317,10 +298,11 @@ static void check_curve(const cJSON *curve)
     assert_int_equal(cJSON_GetArraySize(curve), 12);
     cJSON_ArrayForEach(point, curve)
     {
-        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) number(point, keys[i]);
-        assert_int_equal(strncmp(text_of(point, "policy"), "exits 2:", 8), 0);
-        assert_true(number(point, "agreement") == 1 && number(point, "loss_of_accuracy") == 0);
-        assert_true(number(point, "blocks_per_token") < BLOCKS);
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) field_number(point, keys[i]);
+        assert_int_equal(strncmp(field_text(point, "policy"), "exits 2:", 8), 0);
+        assert_true(field_number(point, "agreement") == 1 &&
+                    field_number(point, "loss_of_accuracy") == 0);
+        assert_true(field_number(point, "blocks_per_token") < BLOCKS);
     }
 }
 
@@ -332,15 +314,16 @@ static void json_object(void **state)
     cJSON *printed = json_of(CALIBRATE("--json", "--confidence", "margin"));
     cJSON *stored = json_read(policies.text, &err);
     assert_non_null(stored);
-    assert_string_equal(text_of(printed, "data"), data.text);
-    assert_true(number(printed, "positions") >= 16 && number(printed, "max_loss_of_accuracy") == 0);
-    assert_true(*text_of(printed, "device") && *text_of(printed, "driver"));
-    check_curve(item(printed, "curve"));
+    assert_string_equal(field_text(printed, "data"), data.text);
+    assert_true(field_number(printed, "positions") >= 16 &&
+                field_number(printed, "max_loss_of_accuracy") == 0);
+    assert_true(*field_text(printed, "device") && *field_text(printed, "driver"));
+    check_curve(field_item(printed, "curve"));
     assert_null(cJSON_GetObjectItem(printed, "draft")); // whose stop is a probability
-    assert_string_equal(text_of(printed, "default"), text_of(stored, "default"));
-    assert_string_equal(text_of(stored, "confidence"), "margin");
+    assert_string_equal(field_text(printed, "default"), field_text(stored, "default"));
+    assert_string_equal(field_text(stored, "confidence"), "margin");
     cJSON_DeleteItemFromObject(printed, "default");
-    assert_true(cJSON_Compare(printed, item(stored, "calibration"), true));
+    assert_true(cJSON_Compare(printed, field_item(stored, "calibration"), true));
     cJSON_Delete(printed);
     cJSON_Delete(stored);
     assert_int_equal(read_policies().exits.confidence, CONFIDENCE_MARGIN);
@@ -360,9 +343,9 @@ static void records_that_do_not_fit(void **state)
     cJSON *few = json_of(CALIBRATE("--json", "--exits", "8")),
           *many = json_of(CLI("calibrate", model.text, "--data", all.text, "--max-loss-of-accuracy",
                               "0", "--json", "--exits", "8"));
-    assert_true(number(few, "positions") == number(many, "positions"));
-    assert_int_equal(cJSON_GetArraySize(item(many, "curve")), 0);
-    assert_string_equal(text_of(many, "default"), "depth");
+    assert_true(field_number(few, "positions") == field_number(many, "positions"));
+    assert_int_equal(cJSON_GetArraySize(field_item(many, "curve")), 0);
+    assert_string_equal(field_text(many, "default"), "depth");
     StoredPolicies p = read_policies();
     assert_true(p.kind == POLICY_FULL && !p.has_exits && !p.has_draft);
     check_policy(NULL, NULL, "depth 8");
@@ -425,17 +408,18 @@ static void drafts_lose_nothing(void **state)
     TestPath lively = small_model(&folder, "lively", 92);
     cJSON *all = generate_with(lively.text, NULL, NULL),
           *shallow = generate_with(lively.text, "--depth", "1");
-    assert_false(cJSON_Compare(item(all, "tokens"), item(shallow, "tokens"), true));
+    assert_false(cJSON_Compare(field_item(all, "tokens"), field_item(shallow, "tokens"), true));
     test_write_text(&lively, NAME, "{\"default\":\"draft\",\"draft\":{\"depth\":1,\"stop\":0}}");
     cJSON *drafted = generate_with(lively.text, NULL, NULL);
-    assert_string_equal(text_of(drafted, "policy"), "draft 1 of 4");
-    assert_true(number(drafted, "drafted") > number(drafted, "accepted"));
-    assert_true(cJSON_Compare(item(all, "tokens"), item(drafted, "tokens"), true));
+    assert_string_equal(field_text(drafted, "policy"), "draft 1 of 4");
+    assert_true(field_number(drafted, "drafted") > field_number(drafted, "accepted"));
+    assert_true(cJSON_Compare(field_item(all, "tokens"), field_item(drafted, "tokens"), true));
     cJSON *found = json_of(CLI("calibrate", lively.text, "--data", data.text,
                                "--max-loss-of-accuracy", "0", "--json")),
           *by_default = generate_with(lively.text, NULL, NULL);
-    if (strcmp(text_of(found, "default"), "exits"))
-        assert_true(cJSON_Compare(item(all, "tokens"), item(by_default, "tokens"), true));
+    if (strcmp(field_text(found, "default"), "exits"))
+        assert_true(
+            cJSON_Compare(field_item(all, "tokens"), field_item(by_default, "tokens"), true));
     cJSON_Delete(found);
     cJSON_Delete(by_default);
     cJSON_Delete(drafted);
@@ -465,8 +449,8 @@ static void batches(void **state)
         assert_non_null(end);
         *end = 0;
         cJSON *object = cJSON_Parse(at);
-        assert_string_equal(text_of(object, "policy"), lines[i]);
-        assert_string_equal(text_of(object, "text"), text_of(full, "text"));
+        assert_string_equal(field_text(object, "policy"), lines[i]);
+        assert_string_equal(field_text(object, "text"), field_text(full, "text"));
         cJSON_Delete(object);
         at = end + 1;
     }

@@ -2,9 +2,9 @@
 // made by hand against sums done by hand, with clocks that are off, and the three forms they are
 // written in.
 #define _POSIX_C_SOURCE 200809L // open_memstream
-#include "base/json.h"
 #include "profile/table.h"
 #include "support/files.h"
+#include "support/json_fields.h"
 #include "support/profiles.h"
 
 #include <stdarg.h>
@@ -491,19 +491,6 @@ static void text_for_terminals(void **state)
 
 // ---- JSON --------------------------------------------------------------------------------------
 
-static const cJSON *item(const cJSON *object, const char *key)
-{
-    const cJSON *found = cJSON_GetObjectItemCaseSensitive(object, key);
-    if (!found) fail_msg("no key '%s'", key);
-    return found;
-}
-
-static double number(const cJSON *object, const char *key)
-{
-    assert_true(cJSON_IsNumber(item(object, key)));
-    return item(object, key)->valuedouble;
-}
-
 static void json_has_all(void **state)
 {
     (void)state;
@@ -519,28 +506,28 @@ static void json_has_all(void **state)
     cJSON_Delete(json);
     json = json_parse(text, strlen(text), "text", &err);
     if (!json) fail_msg("%s", err.text);
-    assert_int_equal((int)number(json, "profile"), TABLE_LAYOUT);
-    assert_string_equal(item(json, "title")->valuestring, "caf? ?[31m");
-    assert_string_equal(item(item(json, "settings"), "policy")->valuestring, "full");
-    assert_string_equal(item(item(json, "settings"), "calibrated")->valuestring, "yes");
-    assert_near(number(item(item(json, "accounting"), "steps"), "gaps"), 36);
-    const cJSON *steps = item(json, "steps");
-    assert_near(cJSON_GetArrayItem(item(steps, "wall"), 1)->valuedouble, 50);
-    assert_near(cJSON_GetArrayItem(item(steps, "busy"), 1)->valuedouble, 9);
-    assert_near(cJSON_GetArrayItem(item(steps, "loss"), 0)->valuedouble, 1.5);
-    assert_true(cJSON_IsNull(cJSON_GetArrayItem(item(steps, "loss"), 1)));
-    assert_near(cJSON_GetArrayItem(item(steps, "tokens"), 1)->valuedouble, 64);
+    assert_int_equal((int)field_number(json, "profile"), TABLE_LAYOUT);
+    assert_string_equal(field_item(json, "title")->valuestring, "caf? ?[31m");
+    assert_string_equal(field_item(field_item(json, "settings"), "policy")->valuestring, "full");
+    assert_string_equal(field_item(field_item(json, "settings"), "calibrated")->valuestring, "yes");
+    assert_near(field_number(field_item(field_item(json, "accounting"), "steps"), "gaps"), 36);
+    const cJSON *steps = field_item(json, "steps");
+    assert_near(cJSON_GetArrayItem(field_item(steps, "wall"), 1)->valuedouble, 50);
+    assert_near(cJSON_GetArrayItem(field_item(steps, "busy"), 1)->valuedouble, 9);
+    assert_near(cJSON_GetArrayItem(field_item(steps, "loss"), 0)->valuedouble, 1.5);
+    assert_true(cJSON_IsNull(cJSON_GetArrayItem(field_item(steps, "loss"), 1)));
+    assert_near(cJSON_GetArrayItem(field_item(steps, "tokens"), 1)->valuedouble, 64);
     for (int kind = 0; kind < SUMMARY_TABLES; kind++) {
-        const cJSON *rows = item(item(json, "tables"), SUMMARY_NAMES[kind]), *row;
+        const cJSON *rows = field_item(field_item(json, "tables"), SUMMARY_NAMES[kind]), *row;
         size_t i = 0;
         cJSON_ArrayForEach(row, rows)
         {
             const SummaryRow *own = &s.tables[kind].rows[i++];
-            assert_string_equal(item(row, "name")->valuestring, own->name);
-            assert_near(number(row, "total"), own->total);
-            assert_int_equal(cJSON_GetArraySize(item(row, "samples")), 2);
+            assert_string_equal(field_item(row, "name")->valuestring, own->name);
+            assert_near(field_number(row, "total"), own->total);
+            assert_int_equal(cJSON_GetArraySize(field_item(row, "samples")), 2);
             for (int k = 0; k < 2; k++)
-                assert_near(cJSON_GetArrayItem(item(row, "samples"), k)->valuedouble,
+                assert_near(cJSON_GetArrayItem(field_item(row, "samples"), k)->valuedouble,
                             own->samples[k]);
         }
         assert_int_equal(i, s.tables[kind].count);
@@ -571,8 +558,8 @@ static void empty_profile(void **state)
     }
     cJSON *json = table_json(&report, &err);
     assert_non_null(json);
-    assert_int_equal(cJSON_GetArraySize(item(item(json, "tables"), "shape")), 0);
-    assert_int_equal(cJSON_GetArraySize(item(item(json, "steps"), "wall")), 0);
+    assert_int_equal(cJSON_GetArraySize(field_item(field_item(json, "tables"), "shape")), 0);
+    assert_int_equal(cJSON_GetArraySize(field_item(field_item(json, "steps"), "wall")), 0);
     cJSON_Delete(json);
     summary_free(&s);
     free(hand);

@@ -39,6 +39,40 @@ static void summaries(void **state)
     }
 }
 
+static void medians_of_any_number(void **state)
+{
+    (void)state;
+    double none[1], odd[] = {3, 9, 1}, even[] = {4, 1, 8, 2}, many[5001];
+    assert_true(statistics_median(none, 0) == 0);
+    assert_true(statistics_median(odd, 3) == 3);
+    assert_true(statistics_median(even, 4) == 3);
+    for (int i = 0; i < 5001; i++) many[i] = i * 7 % 5001;
+    assert_true(statistics_median(many, 5001) == 2500);
+    assert_true(many[0] == 0 && many[5000] == 5000); // sorted
+}
+
+static void changes(void **state)
+{
+    (void)state;
+    static const struct {
+        SeriesRatio ratio;
+        Change of_speed, of_time;
+    } cases[] = {
+        {{1.2, 1.1, 1.3, true}, CHANGE_FASTER, CHANGE_SLOWER},
+        {{.8, .7, .9, true}, CHANGE_SLOWER, CHANGE_FASTER},
+        {{1.2, .9, 1.3, true}, CHANGE_SAME, CHANGE_SAME},
+        {{1.2, 1, 1.3, true}, CHANGE_SAME, CHANGE_SAME}, // a bound of 1 does not exclude it
+        {{.8, .7, 1, true}, CHANGE_SAME, CHANGE_SAME},
+        {{1.2, 1.1, 1.3, false}, CHANGE_UNKNOWN, CHANGE_UNKNOWN},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(statistics_change_of_speed(&cases[i].ratio), cases[i].of_speed);
+        assert_int_equal(statistics_change_of_time(&cases[i].ratio), cases[i].of_time);
+    }
+    assert_string_equal(CHANGE_NAMES[CHANGE_NONE], "new");
+    assert_string_equal(CHANGE_NAMES[CHANGE_GONE], "gone");
+}
+
 // a holds 2^(n i) and b 2^j, so that the ratios of all pairs are the powers of two from 2^(1 - n)
 // on, each once: the exponent of a bound tells how many of them were cut off.
 static void check_cut(size_t m, size_t n, int cut)
@@ -172,7 +206,8 @@ static void passes_and_predictions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(summaries),  cmocka_unit_test(bounds_are_those_of_the_tables),
+        cmocka_unit_test(summaries),  cmocka_unit_test(medians_of_any_number),
+        cmocka_unit_test(changes),    cmocka_unit_test(bounds_are_those_of_the_tables),
         cmocka_unit_test(ratios),     cmocka_unit_test(pairs),
         cmocka_unit_test(bytes_read), cmocka_unit_test(passes_and_predictions),
     };

@@ -45,17 +45,17 @@ bool reports_option(ReportOptions *o, int option, const char *value, bool *known
     case OPTION_CSV:
         o->csv = value;
         return true;
-    case OPTION_REPORT_JSON:
-        if (value)
-            o->json_file = value;
-        else
-            o->json = true;
-        return true;
     case OPTION_TRACE:
         o->trace = value;
         return true;
     case OPTION_HTML:
         o->html = value;
+        return true;
+    case OPTION_REPORT_JSON:
+        if (value)
+            o->json_file = value;
+        else
+            o->json = true;
         return true;
     case OPTION_COMPARE:
         o->compare = value;
@@ -106,7 +106,7 @@ static bool print_json(const cJSON *json, Error *err)
     return true;
 }
 
-// What is made from the whole report: JSON and the page.
+// What is made of the JSON object: itself and the page.
 static bool write_json(const ReportOptions *o, const ProfileReport *report,
                        const ProfileComparison *comparison, Error *err)
 {

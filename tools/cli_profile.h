@@ -7,13 +7,13 @@
 #include "profile/compare.h"
 
 typedef struct {
-    unsigned kinds;        // of tables, bits 1 << SummaryKind; 0: by kernel
-    uint64_t top;          // rows of a table, 0: all
-    const char *csv;       // a file, or NULL
+    unsigned kinds;  // of tables, bits 1 << SummaryKind; 0: by kernel
+    uint64_t top;    // rows of a table, 0: all
+    const char *csv; // files, or NULL
+    const char *trace;
+    const char *html;
     bool json;             // one object on standard output in the place of tables
     const char *json_file; // the same in a file; NULL: none
-    const char *trace;     // a file for the timeline, or NULL
-    const char *html;      // a file for the page, or NULL
     const char *compare;   // what --json wrote earlier, or NULL
     double tolerance;      // a share; below 0: not given
     ProfileOld *old;       // read by reports_begin
@@ -27,24 +27,25 @@ enum {
     OPTION_TOP,
     OPTION_CSV,
     OPTION_REPORT_JSON,
-    OPTION_TRACE,
-    OPTION_HTML,
     OPTION_COMPARE,
     OPTION_TOLERANCE,
+    OPTION_TRACE,
+    OPTION_HTML,
 };
 #define REPORT_OPTIONS                                                                             \
     {"by", required_argument, NULL, OPTION_BY}, {"top", required_argument, NULL, OPTION_TOP},      \
         {"csv", required_argument, NULL, OPTION_CSV},                                              \
         {"json", optional_argument, NULL, OPTION_REPORT_JSON},                                     \
+        {"compare", required_argument, NULL, OPTION_COMPARE},                                      \
         {"trace", required_argument, NULL, OPTION_TRACE},                                          \
         {"html", required_argument, NULL, OPTION_HTML},                                            \
-        {"compare", required_argument, NULL, OPTION_COMPARE},                                      \
     {                                                                                              \
         "tolerance", required_argument, NULL, OPTION_TOLERANCE                                     \
     }
 #define REPORT_USAGE                                                                               \
     "[--by kernel|block|phase|shape[,...]]... [--top N] [--csv FILE] [--json[=FILE]]"              \
-    " [--trace FILE] [--html FILE] [--compare OLD.json [--tolerance PERCENT]]"
+    " [--trace FILE.json] [--html FILE]"                                                           \
+    " [--compare OLD.json [--tolerance PERCENT]]"
 
 // Takes one of these options with its value, which must outlive the options. False and a message
 // where the value is wrong. An option that is none of these is not touched: *known is false then.
@@ -56,9 +57,9 @@ bool reports_begin(ReportOptions *options, Error *err);
 void reports_end(ReportOptions *options);
 
 // Makes the summary of the record and writes every report: tables (or JSON) and the comparison to
-// standard output, in what the runs differ otherwise to standard error, CSV, JSON, timeline and
-// page to their files. *status becomes EXIT_SLOWER where something regressed past --tolerance, and
-// is not touched otherwise.
+// standard output, in what the runs differ otherwise to standard error, CSV, JSON, trace and page
+// to their files. *status becomes EXIT_SLOWER where something regressed past --tolerance, and is
+// not touched otherwise.
 bool reports_write(const ReportOptions *options, const ProfileRecord *record,
                    const Ceilings *ceilings, const ProfileSetting *settings, size_t setting_count,
                    int *status, Error *err);

@@ -2,7 +2,7 @@
 #include "profile/summary.h"
 #include "base/hash.h"
 #include "base/statistics.h"
-#include "profile/cost.h"
+#include "profile/write.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,29 +24,21 @@ Ceilings summary_ceilings(const Peak *peak)
 
 // ---- what a command is called ------------------------------------------------------------------
 
-static const char *command_kernel(const Command *command)
-{
-    return command->kind == COMMAND_FILL   ? "fill"
-           : command->kind == COMMAND_COPY ? "copy"
-                                           : kernel_sources[command->dispatch.kernel].name;
-}
-
 static void name_shape(char out[SUMMARY_NAME], const ProfileEvent *event)
 {
     const Command *command = event->command;
     char shape[80];
-    if (command->kind == COMMAND_DISPATCH)
-        cost_shape(shape, sizeof shape, &command->dispatch, event->rows);
-    else
+    command_shape(shape, command, event->rows);
+    if (command->kind != COMMAND_DISPATCH)
         snprintf(shape, sizeof shape, "%u x %u", command->dispatch.tensors[0].rows,
                  command->dispatch.tensors[0].cols);
-    snprintf(out, SUMMARY_NAME, "%s%s%s", command_kernel(command), *shape ? " " : "", shape);
+    snprintf(out, SUMMARY_NAME, "%s%s%s", command_name(command), *shape ? " " : "", shape);
 }
 
 static void name_event(char out[SUMMARY_NAME], const ProfileEvent *event, SummaryKind kind)
 {
     if (kind == SUMMARY_KERNELS)
-        snprintf(out, SUMMARY_NAME, "%s", command_kernel(event->command));
+        snprintf(out, SUMMARY_NAME, "%s", command_name(event->command));
     else if (kind == SUMMARY_BLOCKS)
         profile_place(out, event->command->tape);
     else if (kind == SUMMARY_PHASES)
