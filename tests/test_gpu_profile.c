@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -259,6 +260,193 @@ static void without_it_nothing_is_kept(void **state)
     gpu_close(gpu);
 }
 
+// ---- what is recorded --------------------------------------------------------------------------
+
+// Every command that is recorded, in words, by functions in the place of Vulkan's.
+static char recorded[1 << 18];
+static size_t recorded_bytes;
+
+static void heard(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void heard(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int bytes =
+        vsnprintf(recorded + recorded_bytes, sizeof recorded - recorded_bytes, format, args);
+    va_end(args);
+    recorded_bytes += (size_t)bytes;
+    assert_true(recorded_bytes < sizeof recorded);
+}
+
+static struct {
+    PFN_vkCmdDispatchIndirect indirect;
+    PFN_vkCmdFillBuffer fill;
+    PFN_vkCmdCopyBuffer copy;
+    PFN_vkCmdPipelineBarrier barrier;
+    PFN_vkCmdBindPipeline bind;
+    PFN_vkCmdPushConstants push;
+    PFN_vkCmdWriteTimestamp timestamp;
+    PFN_vkCmdResetQueryPool reset;
+    PFN_vkCmdBeginDebugUtilsLabelEXT label;
+    PFN_vkCmdEndDebugUtilsLabelEXT label_end;
+} real;
+
+static VKAPI_ATTR void VKAPI_CALL hear_indirect(VkCommandBuffer b, VkBuffer x, VkDeviceSize at)
+{
+    heard("dispatch %llu\n", (unsigned long long)at);
+    real.indirect(b, x, at);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_fill(VkCommandBuffer b, VkBuffer x, VkDeviceSize at,
+                                            VkDeviceSize bytes, uint32_t word)
+{
+    heard("fill %llu %u\n", (unsigned long long)bytes, word);
+    real.fill(b, x, at, bytes, word);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_copy(VkCommandBuffer b, VkBuffer from, VkBuffer to,
+                                            uint32_t count, const VkBufferCopy *regions)
+{
+    heard("copy %llu\n", (unsigned long long)regions->size);
+    real.copy(b, from, to, count, regions);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_barrier(VkCommandBuffer b, VkPipelineStageFlags from,
+                                               VkPipelineStageFlags to, VkDependencyFlags flags,
+                                               uint32_t n, const VkMemoryBarrier *barriers,
+                                               uint32_t bn, const VkBufferMemoryBarrier *bb,
+                                               uint32_t in, const VkImageMemoryBarrier *ib)
+{
+    heard("barrier %x %x\n", from, to);
+    real.barrier(b, from, to, flags, n, barriers, bn, bb, in, ib);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_bind(VkCommandBuffer b, VkPipelineBindPoint point,
+                                            VkPipeline pipeline)
+{
+    heard("bind\n");
+    real.bind(b, point, pipeline);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_push(VkCommandBuffer b, VkPipelineLayout layout,
+                                            VkShaderStageFlags stages, uint32_t at, uint32_t bytes,
+                                            const void *values)
+{
+    heard("push %u\n", bytes);
+    real.push(b, layout, stages, at, bytes, values);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_timestamp(VkCommandBuffer b, VkPipelineStageFlagBits stage,
+                                                 VkQueryPool pool, uint32_t query)
+{
+    heard("profile timestamp\n");
+    real.timestamp(b, stage, pool, query);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_reset(VkCommandBuffer b, VkQueryPool pool, uint32_t first,
+                                             uint32_t count)
+{
+    heard("profile reset\n");
+    real.reset(b, pool, first, count);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_label(VkCommandBuffer b, const VkDebugUtilsLabelEXT *label)
+{
+    heard("profile label %s\n", label->pLabelName);
+    real.label(b, label);
+}
+
+static VKAPI_ATTR void VKAPI_CALL hear_label_end(VkCommandBuffer b)
+{
+    heard("profile label end\n");
+    real.label_end(b);
+}
+
+// Puts ours in the place of the loaded functions; they are loaded anew by the next gpu_open.
+#define HEAR(member, function, ours) real.member = function, function = ours
+static void listen(void)
+{
+    HEAR(indirect, vkCmdDispatchIndirect, hear_indirect);
+    HEAR(fill, vkCmdFillBuffer, hear_fill);
+    HEAR(copy, vkCmdCopyBuffer, hear_copy);
+    HEAR(barrier, vkCmdPipelineBarrier, hear_barrier);
+    HEAR(bind, vkCmdBindPipeline, hear_bind);
+    HEAR(push, vkCmdPushConstants, hear_push);
+    HEAR(timestamp, vkCmdWriteTimestamp, hear_timestamp);
+    HEAR(reset, vkCmdResetQueryPool, hear_reset);
+    if (vkCmdBeginDebugUtilsLabelEXT) HEAR(label, vkCmdBeginDebugUtilsLabelEXT, hear_label);
+    if (vkCmdEndDebugUtilsLabelEXT) HEAR(label_end, vkCmdEndDebugUtilsLabelEXT, hear_label_end);
+}
+
+// What a tape of few commands is recorded as, malloc'ed.
+static char *record(bool profiled)
+{
+    gpu = gpu_open(NULL, &err);
+    must(gpu != NULL);
+    gpu->labels = false; // debug builds validate, and label for it
+    if (profiled) must(gpu_profile(gpu, &(ProfileOptions){0}, &err));
+    listen();
+    Counts *counts = counts_open(gpu, &err);
+    Tensor x = make(), y = make();
+    const Rows rows = {counts, 0, 0, ROWS};
+    recorded_bytes = 0;
+    Tape *tape = tape_begin(gpu, "forward 3", &err);
+    must(tape != NULL);
+    tape_fill(tape, x, 0);
+    for (int i = 0; i < 3; i++) op_add(tape, y, y, x, rows);
+    tape_copy(tape, x, y);
+    must(tape_end(tape, &err));
+    char *text = strdup(recorded);
+    tape_free(tape);
+    tensor_free(gpu, &x);
+    tensor_free(gpu, &y);
+    counts_close(counts);
+    gpu_close(gpu);
+    return text;
+}
+
+// text without the lines that begin with "profile".
+static void drop_profile(char *text)
+{
+    char *to = text;
+    for (char *line = text; *line;) {
+        size_t bytes = strcspn(line, "\n") + 1;
+        if (strncmp(line, "profile", 7) != 0) {
+            memmove(to, line, bytes);
+            to += bytes;
+        }
+        line += bytes;
+    }
+    *to = 0;
+}
+
+static size_t count_lines(const char *text, const char *line)
+{
+    size_t count = 0;
+    for (; (text = strstr(text, line)); text++) count++;
+    return count;
+}
+
+static void without_it_the_commands_are_those_alone(void **state)
+{
+    (void)state;
+    char *plain = record(false), *profiled = record(true);
+    assert_null(strstr(plain, "profile"));
+    assert_int_equal(count_lines(plain, "dispatch"), 3);
+    assert_int_equal(count_lines(profiled, "profile timestamp"), 6); // 5 commands
+    assert_int_equal(count_lines(profiled, "profile reset"), 1);
+    if (real.label) {
+        assert_int_equal(count_lines(profiled, "profile label forward 3 / add_vec4\n"), 3);
+        assert_int_equal(count_lines(profiled, "profile label forward 3 / fill\n"), 1);
+        assert_int_equal(count_lines(profiled, "profile label forward 3 / copy\n"), 1);
+        assert_int_equal(count_lines(profiled, "profile label end\n"), 5);
+    }
+    drop_profile(profiled);
+    assert_string_equal(plain, profiled);
+    free(plain);
+    free(profiled);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +456,7 @@ int main(void)
         cmocka_unit_test(a_known_ratio_is_measured),
         cmocka_unit_test(transfers_are_there),
         cmocka_unit_test(without_it_nothing_is_kept),
+        cmocka_unit_test(without_it_the_commands_are_those_alone),
         cmocka_unit_test(no_validation_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,9 +118,10 @@ static Gpu *open_device(const char *device, bool counters, Error *err)
     gpu->part_bytes = PART_BYTES;
     gpu->phase = "";
     bool ok = instance_open(&gpu->instance, &gpu->messenger, err) &&
-              choose_device(gpu, device, err) && create_device(gpu, counters, err) &&
-              create_layouts(gpu, err) && create_commands(gpu, err) && submit_open(gpu, err) &&
-              memory_open(gpu, err) && pipeline_cache_open(gpu, err) && kernels_open(gpu, err);
+              choose_device(gpu, device, err) && create_device(gpu, counters, err);
+    if (ok) names_open(gpu);
+    ok = ok && create_layouts(gpu, err) && create_commands(gpu, err) && submit_open(gpu, err) &&
+         memory_open(gpu, err) && pipeline_cache_open(gpu, err) && kernels_open(gpu, err);
     if (ok) return gpu;
     gpu_close(gpu);
     return NULL;

@@ -81,7 +81,8 @@ static VkResult create_instance(VkInstance *instance, bool validate)
         .enabledValidationFeatureCount = 1,
         .pEnabledValidationFeatures = &enable,
     };
-    if (validate) extensions[extension_count++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
+    if (validate || has_extension(VK_EXT_DEBUG_UTILS_EXTENSION_NAME)) // else nothing has a name
+        extensions[extension_count++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
     const VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .pApplicationName = "strata",

@@ -127,6 +127,8 @@ struct Gpu {
     uint64_t part_bytes; // PART_BYTES, less in tests
     bool no_timestamps;  // only in tests: as if the device had none
     const char *phase;   // of gpu_set_phase
+    bool can_label;      // VK_EXT_debug_utils is there
+    bool labels;         // objects and commands get names
     bool failed;         // a run or a copy did
     bool lost;           // the device is gone: nothing may be waited for
 };
@@ -147,6 +149,15 @@ typedef struct {
 bool device_list(DeviceList *list, VkInstance instance, const char *device, Error *err);
 bool device_has_extension(VkPhysicalDevice physical, const char *name);
 uint32_t device_queue_family(VkPhysicalDevice physical); // UINT32_MAX: no compute queue
+
+// names.c
+void names_open(Gpu *gpu);
+void name_object(const Gpu *gpu, VkObjectType type, uint64_t handle, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+// Around a command of a tape, and around a submission.
+void label_begin(const Gpu *gpu, VkCommandBuffer buffer, const char *tape, const char *command);
+void label_end(const Gpu *gpu, VkCommandBuffer buffer);
+void label_submission(const Gpu *gpu, bool begin);
 
 // spirv.c
 bool spirv_access(KernelAccess *access, const uint32_t *words, size_t count);

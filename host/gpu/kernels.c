@@ -120,6 +120,8 @@ VkPipeline kernel_pipeline(Gpu *gpu, Kernel kernel, const uint32_t *constants, E
         gpu_fail(gpu, result, kernel_sources[kernel].name, err);
         return VK_NULL_HANDLE;
     }
+    name_object(gpu, VK_OBJECT_TYPE_PIPELINE, (uint64_t)want.handle, "%s",
+                kernel_sources[kernel].name);
     gpu->pipelines[gpu->pipeline_count++] = want;
     return want.handle;
 }

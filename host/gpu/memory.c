@@ -103,6 +103,8 @@ static Block *block_make(Gpu *gpu, Memory kind, uint64_t size, Error *err)
     if (result == VK_SUCCESS) {
         gpu->blocks[gpu->block_count++] = block;
         gpu->memory_allocated += block->size;
+        name_object(gpu, VK_OBJECT_TYPE_BUFFER, (uint64_t)block->buffer, "%s memory %zu",
+                    kind == MEMORY_HOST ? "host" : "device", gpu->block_count - 1);
         return block;
     }
     gpu_fail(gpu, result, "allocation", NULL);

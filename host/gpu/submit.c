@@ -84,7 +84,9 @@ static VkResult send(Gpu *gpu, Submission *own, Part *const *parts, size_t count
     own->parts = parts;
     own->count = count;
     own->began = clock_seconds();
+    label_submission(gpu, true);
     VkResult result = vkQueueSubmit(gpu->queue, 1, &info, own->fence);
+    label_submission(gpu, false);
     if (result == VK_SUCCESS) profile_sent(gpu, own);
     return result;
 }

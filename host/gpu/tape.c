@@ -90,6 +90,8 @@ static VkResult begin_part(Tape *tape)
     VkResult result = vkAllocateCommandBuffers(tape->gpu->device, &info, &tape->buffer);
     if (result == VK_SUCCESS) result = vkBeginCommandBuffer(tape->buffer, &begin);
     if (result != VK_SUCCESS) return result;
+    name_object(tape->gpu, VK_OBJECT_TYPE_COMMAND_BUFFER, (uint64_t)(uintptr_t)tape->buffer, "%s",
+                tape->label);
     parts[tape->part_count++] = (Part){.buffer = tape->buffer};
     tape->bytes = 0;
     barrier(tape);
@@ -232,6 +234,7 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
     }
     order_dispatch(tape, dispatch);
     if (tape->failed) return;
+    label_begin(tape->gpu, tape->buffer, tape->label, kernel_sources[dispatch->kernel].name);
     vkCmdBindPipeline(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     vkCmdBindDescriptorSets(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, tape->gpu->layout, 0, 1,
                             &set, 0, NULL);
@@ -239,6 +242,7 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
         vkCmdPushConstants(tape->buffer, tape->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                            dispatch->args_bytes, dispatch->args);
     dispatch_groups(tape, dispatch);
+    label_end(tape->gpu, tape->buffer);
     tape->dispatches++;
     told(tape, COMMAND_DISPATCH, dispatch);
 }
@@ -250,8 +254,10 @@ void tape_fill(Tape *tape, Tensor tensor, uint32_t word)
     if (tape->failed) return;
     touch(tape, tensor.span, false, true);
     tape->bytes += tensor_bytes(tensor);
+    label_begin(tape->gpu, tape->buffer, tape->label, "fill");
     vkCmdFillBuffer(tape->buffer, tensor.span->block->buffer, tensor.span->offset + tensor.offset,
                     tensor_bytes(tensor), word);
+    label_end(tape->gpu, tape->buffer);
     told(tape, COMMAND_FILL, &(Dispatch){.tensors = {tensor}});
 }
 
@@ -266,7 +272,9 @@ void tape_copy(Tape *tape, Tensor to, Tensor from)
     tape->bytes += 2 * tensor_bytes(to);
     const VkBufferCopy region = {from.span->offset + from.offset, to.span->offset + to.offset,
                                  tensor_bytes(to)};
+    label_begin(tape->gpu, tape->buffer, tape->label, "copy");
     vkCmdCopyBuffer(tape->buffer, from.span->block->buffer, to.span->block->buffer, 1, &region);
+    label_end(tape->gpu, tape->buffer);
     told(tape, COMMAND_COPY, &(Dispatch){.tensors = {to, from}});
 }
 
