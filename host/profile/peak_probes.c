@@ -49,9 +49,8 @@ static uint64_t large_bytes(const Bench *bench)
 {
     const GpuInfo *info = gpu_info(bench->gpu);
     uint64_t bytes = is_cpu(bench) ? LARGE_CPU_BYTES : LARGE_BYTES;
-    while (bytes > SMALL_BYTES &&
-           (bytes > info->binding_bytes || bytes > info->texel_bytes ||
-            bytes > info->allocation_bytes || bytes > info->local_bytes / 16))
+    while (bytes > SMALL_BYTES && (bytes > info->binding_bytes || bytes > info->allocation_bytes ||
+                                   bytes > info->local_bytes / 16))
         bytes /= 2;
     return bytes;
 }
@@ -155,19 +154,24 @@ static void add_driver_copy(Bench *bench, PeakFigure figure, const Tensor *tenso
     probe->work = 2.0 * (double)tensor_bytes(tensors[0]);
 }
 
-// A way to copy or read, for both sizes of memory.
-static void add_ways(Bench *bench, const char *way, Kernel copy, Kernel read)
+// A way to copy or read, for each size of memory that kernels see up to `most` bytes of.
+static void add_ways(Bench *bench, const char *way, Kernel copy, Kernel read, uint64_t most)
 {
-    add_memory(bench, PEAK_COPY, way, copy, bench->large);
-    add_memory(bench, PEAK_READ, way, read, bench->large);
-    add_memory(bench, PEAK_CACHE_COPY, way, copy, bench->small);
-    add_memory(bench, PEAK_CACHE_READ, way, read, bench->small);
+    if (tensor_bytes(bench->large[0]) <= most) {
+        add_memory(bench, PEAK_COPY, way, copy, bench->large);
+        add_memory(bench, PEAK_READ, way, read, bench->large);
+    }
+    if (tensor_bytes(bench->small[0]) <= most) {
+        add_memory(bench, PEAK_CACHE_COPY, way, copy, bench->small);
+        add_memory(bench, PEAK_CACHE_READ, way, read, bench->small);
+    }
 }
 
 static void add_memories(Bench *bench)
 {
-    add_ways(bench, "storage buffer", K_peak_copy, K_peak_copy_read);
-    add_ways(bench, "texel view", K_peak_copy_texel, K_peak_copy_read_texel);
+    const GpuInfo *info = gpu_info(bench->gpu);
+    add_ways(bench, "storage buffer", K_peak_copy, K_peak_copy_read, info->binding_bytes);
+    add_ways(bench, "texel view", K_peak_copy_texel, K_peak_copy_read_texel, info->texel_bytes);
     add_driver_copy(bench, PEAK_COPY, bench->large);
     add_driver_copy(bench, PEAK_CACHE_COPY, bench->small);
 }
