@@ -196,5 +196,7 @@ ARGS_BEGIN(PeakArgs)
 ARGS_END(PeakArgs, 4);
 #define PEAK_VECTORS 8 // loads of an invocation that do not wait for each other
 #define PEAK_CHAIN 16  // multiply-adds of a chain in a step
+#define PEAK_CHAINS 8  // chains of an invocation
+#define PEAK_CHAINS_WIDE 12
 
 #endif

@@ -78,7 +78,7 @@ static void figures_agree(void **state)
     (void)state;
     assert_true(measured.cache_copy_bytes_per_second > 0.5 * measured.copy_bytes_per_second);
     assert_true(measured.cache_read_bytes_per_second > 0.5 * measured.read_bytes_per_second);
-    assert_true(measured.barrier_seconds > 0.5 * measured.launch_seconds);
+    assert_true(measured.barrier_seconds >= measured.launch_seconds);
     assert_true(measured.launch_seconds < 0.1 && measured.submit_seconds < 0.1);
     // 4 bytes for each two operations is more than any machine's memory gives.
     assert_true(measured.f32_operations_per_second > measured.copy_bytes_per_second / 8);

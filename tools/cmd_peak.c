@@ -29,12 +29,10 @@ static void print_row(const char *what, double best, double median, const char *
 }
 
 // Why a figure of this device is not there.
-static const char *reason(const GpuInfo *info, PeakFigure figure)
+static const char *lacking(const Gpu *gpu, PeakFigure figure)
 {
-    if (figure == PEAK_F16 && !info->float16) return "the device has no f16 arithmetic";
-    if (figure == PEAK_INT8_DOT && !info->integer_dot)
-        return "the device has no VK_KHR_shader_integer_dot_product";
-    return "the driver does not turn it on";
+    return gpu_kernel_lacks(gpu,
+                            figure == PEAK_F16 ? K_peak_arithmetic_half : K_peak_arithmetic_dot);
 }
 
 static void print_matrix(const PeakMatrix *matrix)
@@ -46,10 +44,10 @@ static void print_matrix(const PeakMatrix *matrix)
     if (matrix->operations_per_second > 0)
         print_row(what, matrix->operations_per_second, matrix->median, "op/s", "");
     else
-        printf("  %-28s  not measured\n", what);
+        printf("  %-28s  not measured: strata makes no code of these types\n", what);
 }
 
-static void print(const Peak *peak, const GpuInfo *info)
+static void print(const Peak *peak, const Gpu *gpu)
 {
     printf("%s\n%s\n", peak->device, peak->driver);
     if (peak->host[0]) printf("%s\n", peak->host);
@@ -61,10 +59,11 @@ static void print(const Peak *peak, const GpuInfo *info)
         if (best > 0)
             print_row(text->what, best, peak->median[i], text->unit, peak->way[i]);
         else
-            printf("  %-28s  not measured: %s\n", text->what, reason(info, figure));
+            printf("  %-28s  not measured: the device lacks %s\n", text->what,
+                   lacking(gpu, figure));
     }
     if (!peak->matrix_count) {
-        printf("  %-28s  none: the device has no VK_KHR_cooperative_matrix\n", "matrices");
+        printf("  %-28s  none: the device lacks them\n", "matrices");
         return;
     }
     printf("  cooperative matrices, m x n x k\n");
@@ -114,7 +113,7 @@ int cmd_peak(int argc, char **argv)
     bool ok = cli_peak(&peak, gpu, again, &err);
     int status = ok ? EXIT_OK : cli_fail(&err);
     if (ok && json) status = print_json(&peak);
-    if (ok && !json) print(&peak, gpu_info(gpu));
+    if (ok && !json) print(&peak, gpu);
     gpu_close(gpu);
     return status;
 }

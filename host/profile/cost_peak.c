@@ -28,7 +28,7 @@ Cost cost_peak_arithmetic(const Dispatch *dispatch, uint32_t rows)
     COST_ARGS(PeakArgs, args, dispatch);
     (void)rows;
     double all = invocations(dispatch);
-    double chains = has(dispatch, "WIDE") ? 12 : 8;
+    double chains = has(dispatch, "WIDE") ? PEAK_CHAINS_WIDE : PEAK_CHAINS;
     double link = has(dispatch, "DOT") ? 8 : has(dispatch, "HALF") ? 4 : 2;
     return (Cost){8 + 4 * all, all * chains * PEAK_CHAIN * args.steps * link};
 }

@@ -293,8 +293,3 @@ bool peak_get(Gpu *gpu, Peak *peak, Error *err)
     peak_save(gpu, peak, NULL); // a folder that cannot be written is no error
     return true;
 }
-
-bool peak_kernel(Kernel kernel)
-{
-    return !strncmp(kernel_sources[kernel].file, "peak_", 5);
-}

@@ -79,9 +79,6 @@ bool peak_path(Gpu *gpu, char *out, size_t size, Error *err);
 // folder.
 bool peak_get(Gpu *gpu, Peak *peak, Error *err);
 
-// Whether the kernel is there to measure ceilings alone: shaders/peak_*.comp. No op records it.
-bool peak_kernel(Kernel kernel);
-
 // As it stands in the file and in `strata peak --json`; the caller frees. NULL: out of memory.
 cJSON *peak_json(const Peak *peak);
 

@@ -1,6 +1,5 @@
 // The pipelines that ops ask for: see static_kernels.h. A new op gets its line in record_ops (a
 // test misses kernels that no line reaches).
-#include "profile/peak.h"
 #include "profile/static_kernels.h"
 #include "gpu/dry.h"
 #include "ops/launch.h"
