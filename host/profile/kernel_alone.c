@@ -8,12 +8,16 @@
 
 bool kernel_name_read(KernelName *name, const char *text, Error *err)
 {
+    bool known = false;
     *name = (KernelName){kernel_case(text), KERNEL_COUNT};
-    for (int k = 0; !name->kase && k < KERNEL_COUNT; k++)
-        if (!strcmp(kernel_sources[k].name, text))
-            *name = (KernelName){kernel_case(kernel_sources[k].file), (Kernel)k};
-    return name->kase ||
-           error_set(err, "kernel '%.60s': there is none of that name; --list names all", text);
+    for (int k = 0; !name->kase && k < KERNEL_COUNT; k++) {
+        const KernelSource *source = &kernel_sources[k];
+        known |= !strcmp(source->file, text) || !strcmp(source->name, text);
+        if (!strcmp(source->name, text)) *name = (KernelName){kernel_case(source->file), (Kernel)k};
+    }
+    if (name->kase) return true;
+    if (known) return error_set(err, "kernel '%s': no op records it, strata peak does", text);
+    return error_set(err, "kernel '%.60s': there is none of that name; --list names all", text);
 }
 
 // What becomes of the dispatches that an op records.
