@@ -1,47 +1,94 @@
-// bench_kernels [--json] [--device D] [--seconds S] [NAME ...]: how fast each op runs on a device,
-// at shapes that models have. Only ops whose name contains one of NAME are run, all without. Not a
-// benchmark of training or of inference.
+// bench_kernels [--json] [--device D] [--seconds S] [NAME ...]: how fast each kernel runs on a
+// device, alone, at shapes that models have. Only kernels whose name or type contains one of NAME
+// are run, all without. Not a benchmark of training or of inference; another version of a kernel is
+// measured by strata profile shader.
 //
-// An op is recorded once and replayed. All ops are run in turn, round after round, until S seconds
-// are over, so that a slow moment of the machine meets all of them. "first" is recording and the
-// first run, with what the driver compiles; GFLOP/s and GB/s are those of the median, and the bytes
-// are those that must move at least once.
-#include "base/json.h"
+// A kernel is recorded several times on a tape. All are run in turn, round after round, until S
+// seconds are over, so that a slow moment of the machine meets all of them. "first" is recording
+// and the first run, with what the driver compiles; GFLOP/s and GB/s are those of the median, and
+// the bytes are those that must move at least once.
 #include "base/clock.h"
-#include "ops/ops.h"
-
-#include "../shaders/args.h"
+#include "base/json.h"
+#include "profile/cost.h"
+#include "profile/kernel_alone.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TENSORS = 12, MAX_SAMPLES = 200, MIN_ROUNDS = 3, MAX_REPLAYS = 256 };
-
-typedef struct Bench Bench;
+enum { MAX_SAMPLES = 200, MIN_ROUNDS = 3, MAX_REPLAYS = 256 };
 
 typedef struct {
-    const char *name;
-    void (*record)(Bench *bench);
-    uint32_t rows, n, k; // by op; attention: rows, heads, head size
-    Dtype weights;       // matmul and embed
-} Op;
+    const char *kernel, *shape;
+    Dtype type; // of its parameter
+} Row;
 
-struct Bench {
-    const Op *op;
-    Gpu *gpu;
-    Counts *counts;
-    Rows rows;
-    Tensor tensors[MAX_TENSORS]; // (tensor_count)
-    uint32_t tensor_count;
+// A prompt, a few rows and one, with weights of that type.
+#define WEIGHTS(kernel, type)                                                                      \
+    {kernel, "512x512x512", type}, {kernel, "4x2048x2048", type},                                  \
+    {                                                                                              \
+        kernel, "1x2048x2048", type                                                                \
+    }
+// Two files of which a device takes one.
+#define EITHER(kernel, shape)                                                                      \
+    {kernel, shape},                                                                               \
+    {                                                                                              \
+        kernel "_shuffle", shape                                                                   \
+    }
+
+static const Row ROWS[] = {
+    WEIGHTS("matmul", DTYPE_F32),
+    {"matmul", "288x128x288"},
+    {"matmul", "768x512x768"},
+    {"matmul", "1x768x768"},
+    {"matmul", "1x32000x768"},
+    {"matmul", "4x768x768"},
+    {"matmul", "16x768x768"},
+    WEIGHTS("matmul", DTYPE_F16),
+    WEIGHTS("matmul_blocks", DTYPE_Q8_0),
+    WEIGHTS("matmul_blocks", DTYPE_Q4_0),
+    WEIGHTS("matmul_blocks", DTYPE_Q4_K),
+    WEIGHTS("matmul_blocks", DTYPE_Q6_K),
+    {"matmul_dx", "512x512x512"},
+    {"matmul_dx", "288x128x288"},
+    {"matmul_dw", "512x512x512"},
+    {"matmul_dw", "288x128x288"},
+    {"embed", "512x32000x768"},
+    {"rmsnorm", "512x768"},
+    {"rmsnorm", "1x2048"},
+    {"rmsnorm_back", "512x768"},
+    {"rmsnorm_gain_back", "512x768"},
+    {"rope", "512x12x64"},
+    EITHER("attention", "512x8x8"),
+    EITHER("attention", "512x8x64"),
+    EITHER("attention_back_q", "512x8x8"),
+    EITHER("attention_back_q", "512x8x64"),
+    EITHER("attention_back_kv", "512x8x8"),
+    EITHER("attention_back_kv", "512x8x64"),
+    EITHER("attention_paged", "8x512x8x64"),
+    {"swiglu", "512x2048"},
+    {"swiglu_back", "512x2048"},
+    {"add", "512x768"},
+    {"cross_entropy", "256x32000"},
+    {"cross_entropy", "2048x512"},
+    {"sum_squares", "1024x1024"},
+    {"adamw", "1024x1024"},
+    {"adamw_q8", "1024x1024"},
+};
+enum { ROW_COUNT = sizeof ROWS / sizeof *ROWS };
+
+typedef struct {
+    const Row *row;
+    KernelBed bed;
+    KernelWay way;
     Tape *tape;
-    double operations, bytes;    // of one run
     double first;                // seconds
-    uint32_t replays;            // runs in a sample
+    uint32_t replays;            // runs on the tape
+    Cost cost;                   // of one run
     double samples[MAX_SAMPLES]; // (sample_count) seconds a run
     uint32_t sample_count;
-};
+} Bench;
 
 typedef struct {
     bool json;
@@ -57,355 +104,71 @@ _Noreturn static void stop(const char *message)
     exit(1);
 }
 
-// ---- tensors -----------------------------------------------------------------------------------
-
-static const float *random_values(uint64_t count)
-{
-    static float *values;
-    static uint64_t have;
-    if (count <= have) return values;
-    values = realloc(values, count * sizeof *values);
-    if (!values) stop("out of memory");
-    uint32_t state = 1;
-    for (have = 0; have < count; have++) {
-        state = state * 1664525u + 1013904223u;
-        values[have] = (float)(state >> 8) / (1 << 23) - 1;
-    }
-    return values;
-}
-
-// A tensor that holds `values`, or random ones in [-1, 1).
-static Tensor make(Bench *bench, uint32_t rows, uint32_t cols, const void *values)
-{
-    Error err;
-    Tensor tensor = tensor_make(bench->gpu, MEMORY_DEVICE, rows, cols, &err);
-    if (!values) values = random_values((uint64_t)rows * cols);
-    if (!tensor.span || !tensor_upload(bench->gpu, tensor, values, &err)) stop(err.text);
-    bench->tensors[bench->tensor_count++] = tensor;
-    return tensor;
-}
-
-static Tensor make_floats(Bench *bench, uint32_t rows, uint32_t cols)
-{
-    return make(bench, rows, cols, NULL);
-}
-
-// A parameter of (rows, cols) that is stored as the op says, with random blocks or values.
-static Tensor make_weights(Bench *bench, uint32_t rows, uint32_t cols)
-{
-    Dtype dtype = bench->op->weights;
-    if (dtype == DTYPE_F32) return make_floats(bench, rows, cols);
-    Error err;
-    Tensor tensor = tensor_make_as(bench->gpu, MEMORY_DEVICE, dtype, rows, cols, &err);
-    const void *values = random_values((uint64_t)rows * cols);
-    if (!tensor.span ||
-        !(dtype_blocked(dtype) ? tensor_upload_blocks(bench->gpu, tensor, values, &err)
-                               : tensor_upload(bench->gpu, tensor, values, &err)))
-        stop(err.text);
-    bench->tensors[bench->tensor_count++] = tensor;
-    return tensor;
-}
-
-// One sequence of all rows.
-static Tensor make_row_table(Bench *bench, uint32_t rows)
-{
-    uint32_t *table = calloc(rows, ROW_WORDS * sizeof *table);
-    if (!table) stop("out of memory");
-    for (uint32_t r = 0; r < rows; r++) {
-        table[ROW_WORDS * r + ROW_POSITION] = r;
-        table[ROW_WORDS * r + ROW_LAST_KEY] = r + 1;
-        table[ROW_WORDS * r + ROW_UNTIL] = rows;
-    }
-    Tensor tensor = make(bench, rows, ROW_WORDS, table);
-    free(table);
-    return tensor;
-}
-
-// (rows, 1): i * 7 % below.
-static Tensor make_indices(Bench *bench, uint32_t rows, uint32_t below)
-{
-    uint32_t *indices = calloc(rows, sizeof *indices);
-    if (!indices) stop("out of memory");
-    for (uint32_t i = 0; i < rows; i++) indices[i] = (uint32_t)((uint64_t)i * 7 % below);
-    Tensor tensor = make(bench, rows, 1, indices);
-    free(indices);
-    return tensor;
-}
-
-static Tensor make_step(Bench *bench)
-{
-    float step[STEP_VALUES] = {
-        [STEP_RATE] = 1e-6f,       [STEP_BETA1] = 0.9f,   [STEP_BETA2] = 0.999f,
-        [STEP_EPSILON] = 1e-8f,    [STEP_DECAY] = 0.1f,   [STEP_CORRECTION1] = 0.5f,
-        [STEP_CORRECTION2] = 0.5f, [STEP_CLIP] = 1.0f,    [STEP_REST1] = 0.1f,
-        [STEP_REST2] = 0.001f,     [STEP_WEIGHTS] = 1.0f,
-    };
-    return make(bench, 1, STEP_VALUES, step);
-}
-
-// What must move for `values` values, 4 bytes each.
-static void must(Bench *bench, double operations, double values)
-{
-    bench->operations = operations;
-    bench->bytes = 4 * values;
-}
-
-// ---- the ops -----------------------------------------------------------------------------------
-// Tensors are made before the tape begins: begin() records, the caller's op follows.
-
-static Tape *begin(Bench *bench)
-{
-    Error err;
-    bench->tape = tape_begin(bench->gpu, bench->op->name, &err);
-    if (!bench->tape) stop(err.text);
-    return bench->tape;
-}
-
-static void matmul(Bench *b)
-{
-    double m = b->op->rows, n = b->op->n, k = b->op->k;
-    Tensor x = make_floats(b, b->op->rows, b->op->k), w = make_weights(b, b->op->n, b->op->k);
-    Tensor y = make_floats(b, b->op->rows, b->op->n);
-    op_matmul(begin(b), y, x, w, b->rows);
-    must(b, 2 * m * n * k, m * k + (double)tensor_bytes(w) / 4 + m * n);
-}
-
-static void matmul_back_x(Bench *b)
-{
-    double m = b->op->rows, n = b->op->n, k = b->op->k;
-    Tensor dy = make_floats(b, b->op->rows, b->op->n), w = make_floats(b, b->op->n, b->op->k);
-    Tensor dx = make_floats(b, b->op->rows, b->op->k);
-    op_matmul_back_x(begin(b), dx, dy, w, false, b->rows);
-    must(b, 2 * m * n * k, m * k + n * k + m * n);
-}
-
-static void matmul_back_w(Bench *b)
-{
-    double m = b->op->rows, n = b->op->n, k = b->op->k;
-    Tensor dy = make_floats(b, b->op->rows, b->op->n), x = make_floats(b, b->op->rows, b->op->k);
-    Tensor dw = make_floats(b, b->op->n, b->op->k);
-    op_matmul_back_w(begin(b), dw, dy, x, b->rows);
-    must(b, 2 * m * n * k, m * k + 2 * n * k + m * n);
-}
-
-static void embed(Bench *b)
-{
-    Tensor tokens = make_indices(b, b->op->rows, b->op->n);
-    Tensor table = make_weights(b, b->op->n, b->op->k), y = make_floats(b, b->op->rows, b->op->k);
-    op_embed(begin(b), y, tokens, table, b->rows);
-    double row = (double)tensor_bytes(table) / b->op->n / 4;
-    must(b, 0, b->op->rows * (row + b->op->k));
-}
-
-static void rmsnorm(Bench *b)
-{
-    double values = (double)b->op->rows * b->op->k;
-    Tensor x = make_floats(b, b->op->rows, b->op->k), gain = make_floats(b, 1, b->op->k);
-    Tensor y = make_floats(b, b->op->rows, b->op->k);
-    op_rmsnorm(begin(b), y, x, gain, 1e-5f, b->rows);
-    must(b, 4 * values, 2 * values);
-}
-
-static void rmsnorm_back(Bench *b)
-{
-    double values = (double)b->op->rows * b->op->k;
-    Tensor x = make_floats(b, b->op->rows, b->op->k), gain = make_floats(b, 1, b->op->k);
-    Tensor dy = make_floats(b, b->op->rows, b->op->k), dx = make_floats(b, b->op->rows, b->op->k);
-    Tensor dgain = make_floats(b, 1, b->op->k), inverse = make_floats(b, b->op->rows, 1);
-    op_rmsnorm_back(begin(b), dx, dgain, inverse, dy, x, gain, 1e-5f, true, b->rows);
-    must(b, 14 * values, 4 * values);
-}
-
-static void rope(Bench *b)
-{
-    uint32_t cols = b->op->n * b->op->k;
-    Tensor x = make_floats(b, b->op->rows, cols), table = make_row_table(b, b->op->rows);
-    float *values = calloc((size_t)b->op->rows * b->op->k, sizeof *values);
-    if (!values) stop("out of memory");
-    for (uint32_t i = 0; i < b->op->rows * b->op->k; i++) // no turn: x stays as it is
-        values[i] = i % b->op->k < b->op->k / 2 ? 1.0f : 0.0f;
-    Tensor turns = make(b, b->op->rows, b->op->k, values);
-    free(values);
-    op_rope(begin(b), x, table, turns, b->rows);
-    must(b, 3.0 * b->op->rows * cols, 2.0 * b->op->rows * cols);
-}
-
-static void attention(Bench *b)
-{
-    double rows = b->op->rows, width = (double)b->op->n * b->op->k, pairs = rows * (rows + 1) / 2;
-    uint32_t cols = b->op->n * b->op->k, r = b->op->rows;
-    Tensor q = make_floats(b, r, cols), k = make_floats(b, r, cols), v = make_floats(b, r, cols);
-    Tensor y = make_floats(b, r, cols), stats = make_floats(b, r, 2 * b->op->n);
-    Tensor table = make_row_table(b, r);
-    op_attention(begin(b), y, stats, q, k, v, table, (Heads){b->op->n, b->op->n, b->op->k},
-                 b->rows);
-    must(b, 4 * pairs * width, 4 * rows * width);
-}
-
-static void attention_back(Bench *b)
-{
-    double rows = b->op->rows, width = (double)b->op->n * b->op->k, pairs = rows * (rows + 1) / 2;
-    uint32_t cols = b->op->n * b->op->k, r = b->op->rows;
-    Tensor q = make_floats(b, r, cols), k = make_floats(b, r, cols), v = make_floats(b, r, cols);
-    Tensor y = make_floats(b, r, cols), dy = make_floats(b, r, cols);
-    Tensor dq = make_floats(b, r, cols), dk = make_floats(b, r, cols), dv = make_floats(b, r, cols);
-    Tensor stats = make_floats(b, r, 2 * b->op->n), table = make_row_table(b, r);
-    op_attention_back(begin(b), dq, dk, dv, dy, y, stats, q, k, v, table,
-                      (Heads){b->op->n, b->op->n, b->op->k}, b->rows);
-    must(b, 10 * pairs * width, 8 * rows * width); // the five products; kernels may do more
-}
-
-static void swiglu(Bench *b)
-{
-    double values = (double)b->op->rows * b->op->k;
-    Tensor gate = make_floats(b, b->op->rows, b->op->k), up = make_floats(b, b->op->rows, b->op->k);
-    Tensor h = make_floats(b, b->op->rows, b->op->k);
-    op_swiglu(begin(b), h, gate, up, b->rows);
-    must(b, 5 * values, 3 * values);
-}
-
-static void swiglu_back(Bench *b)
-{
-    double values = (double)b->op->rows * b->op->k;
-    Tensor gate = make_floats(b, b->op->rows, b->op->k), up = make_floats(b, b->op->rows, b->op->k);
-    Tensor dgate = make_floats(b, b->op->rows, b->op->k);
-    Tensor dup = make_floats(b, b->op->rows, b->op->k), dh = make_floats(b, b->op->rows, b->op->k);
-    op_swiglu_back(begin(b), dgate, dup, dh, gate, up, b->rows);
-    must(b, 12 * values, 5 * values);
-}
-
-static void add(Bench *b)
-{
-    double values = (double)b->op->rows * b->op->k;
-    Tensor x = make_floats(b, b->op->rows, b->op->k), y = make_floats(b, b->op->rows, b->op->k);
-    Tensor z = make_floats(b, b->op->rows, b->op->k);
-    op_add(begin(b), z, x, y, b->rows);
-    must(b, values, 3 * values);
-}
-
-static void cross_entropy(Bench *b)
-{
-    double values = (double)b->op->rows * b->op->k;
-    Tensor logits = make_floats(b, b->op->rows, b->op->k), losses = make_floats(b, b->op->rows, 2);
-    Tensor targets = make_indices(b, b->op->rows, b->op->k), step = make_step(b);
-    op_cross_entropy(begin(b), losses, logits, targets, step, 0, true, b->rows);
-    must(b, 6 * values, 2 * values);
-}
-
-static void sum_squares(Bench *b)
-{
-    double values = (double)b->op->rows * b->op->k;
-    Tensor x = make_floats(b, b->op->rows, b->op->k);
-    Tensor partials = make_floats(b, 1, op_sum_squares_count(x));
-    op_sum_squares(begin(b), partials, 0, x);
-    must(b, 2 * values, values);
-}
-
-static void adamw(Bench *b)
-{
-    double values = (double)b->op->rows * b->op->k;
-    Tensor weight = make_floats(b, b->op->rows, b->op->k);
-    Tensor mean = make_floats(b, b->op->rows, b->op->k);
-    float *ones = malloc((size_t)values * sizeof *ones);
-    if (!ones) stop("out of memory");
-    for (size_t i = 0; i < (size_t)values; i++) ones[i] = 1;
-    Tensor square = make(b, b->op->rows, b->op->k, ones); // not negative
-    free(ones);
-    Tensor gradient = make_floats(b, b->op->rows, b->op->k), step = make_step(b);
-    Tensor clip = make(b, 1, 2, (float[]){1, 1});
-    op_adamw(begin(b), weight, &(Moments){mean, square}, gradient, step, clip, true, 0);
-    must(b, 15 * values, 7 * values);
-}
-
-// A prompt, a few rows and one, with weights of that type.
-#define WEIGHTS(name, dtype)                                                                       \
-    {name, matmul, 512, 512, 512, dtype}, {name, matmul, 4, 2048, 2048, dtype},                    \
-    {                                                                                              \
-        name, matmul, 1, 2048, 2048, dtype                                                         \
-    }
-
-static const Op OPS[] = {
-    {"matmul", matmul, 512, 512, 512},
-    {"matmul", matmul, 288, 128, 288},
-    {"matmul", matmul, 768, 512, 768},
-    {"matmul", matmul, 1, 768, 768},
-    {"matmul", matmul, 1, 2048, 2048},
-    {"matmul", matmul, 4, 2048, 2048},
-    {"matmul", matmul, 1, 32000, 768},
-    {"matmul", matmul, 4, 768, 768},
-    {"matmul", matmul, 16, 768, 768},
-    WEIGHTS("matmul_f16", DTYPE_F16),
-    WEIGHTS("matmul_q8_0", DTYPE_Q8_0),
-    WEIGHTS("matmul_q4_0", DTYPE_Q4_0),
-    WEIGHTS("matmul_q4_k", DTYPE_Q4_K),
-    WEIGHTS("matmul_q6_k", DTYPE_Q6_K),
-    {"matmul_back_x", matmul_back_x, 512, 512, 512},
-    {"matmul_back_x", matmul_back_x, 288, 128, 288},
-    {"matmul_back_w", matmul_back_w, 512, 512, 512},
-    {"matmul_back_w", matmul_back_w, 288, 128, 288},
-    {"embed", embed, 512, 32000, 768},
-    {"rmsnorm", rmsnorm, 512, 0, 768},
-    {"rmsnorm", rmsnorm, 1, 0, 2048},
-    {"rmsnorm_back", rmsnorm_back, 512, 0, 768},
-    {"rope", rope, 512, 12, 64},
-    {"attention", attention, 512, 8, 8},
-    {"attention", attention, 512, 8, 64},
-    {"attention_back", attention_back, 512, 8, 8},
-    {"attention_back", attention_back, 512, 8, 64},
-    {"swiglu", swiglu, 512, 0, 2048},
-    {"swiglu_back", swiglu_back, 512, 0, 2048},
-    {"add", add, 512, 0, 768},
-    {"cross_entropy", cross_entropy, 256, 0, 32000},
-    {"cross_entropy", cross_entropy, 2048, 0, 512},
-    {"sum_squares", sum_squares, 1024, 0, 1024},
-    {"adamw", adamw, 1024, 0, 1024},
-};
-enum { OP_COUNT = sizeof OPS / sizeof *OPS };
-
 // ---- running -----------------------------------------------------------------------------------
 
 static double run(Bench *bench)
 {
-    Tape *tapes[MAX_REPLAYS];
+    KernelTime time;
     Error err;
-    for (uint32_t i = 0; i < bench->replays; i++) tapes[i] = bench->tape;
-    double start = clock_seconds();
-    if (!gpu_run(bench->gpu, tapes, bench->replays, &err)) stop(err.text);
-    return (clock_seconds() - start) / bench->replays;
+    if (!kernel_time(&time, bench->bed.gpu, bench->tape, bench->replays, &err)) stop(err.text);
+    bench->cost = time.cost;
+    return time.seconds;
 }
 
-static void bench_open(Bench *bench, Gpu *gpu, const Op *op)
+static void record(Bench *bench, uint32_t replays)
 {
     Error err;
-    *bench = (Bench){.op = op, .gpu = gpu, .replays = 1};
-    bench->counts = counts_open(gpu, &err);
-    if (!bench->counts) stop(err.text);
-    bench->rows = (Rows){bench->counts, 0, 0, op->rows};
-    op->record(bench);
-    if (!tape_end(bench->tape, &err)) stop(err.text);
-    counts_set(bench->counts, 0, op->rows);
+    tape_free(bench->tape);
+    bench->replays = replays;
+    bench->tape = kernel_tape(&bench->bed, &bench->way, replays, &err);
+    if (!bench->tape) stop(err.text);
+}
+
+// What the kernel takes from others of its op.
+static void run_before(Bench *bench)
+{
+    Error err;
+    Tape *before = kernel_tape_before(&bench->bed, &bench->way, &err);
+    if (!before || !gpu_run(bench->bed.gpu, &before, 1, &err)) stop(err.text);
+    tape_free(before);
+}
+
+// False: the device takes another kernel.
+static bool bench_open(Bench *bench, Gpu *gpu, const Row *row)
+{
+    Error err;
+    KernelName name;
+    Kernel instead;
+    OpShape shape;
+    *bench = (Bench){.row = row};
+    if (!kernel_name_read(&name, row->kernel, &err) ||
+        !kernel_shape_read(&shape, name.kase, row->shape, &err) ||
+        !bed_open(&bench->bed, gpu, name.kase, name.kernel, &shape, row->type, &err) ||
+        !bed_reset(&bench->bed, &err))
+        stop(err.text);
+    bed_drop(&bench->bed);
+    if (!kernel_way_find(&bench->way, &bench->bed, &name, &instead) || bench->way.variant) {
+        bed_close(&bench->bed);
+        return false;
+    }
+    run_before(bench);
     double start = clock_seconds();
+    record(bench, 1);
     run(bench);
     bench->first = clock_seconds() - start;
     // Submitting costs tens of microseconds: a sample is 2 ms of work at least.
     double once = run(bench);
-    bench->replays = once > 2e-3 ? 1 : (uint32_t)fmin(MAX_REPLAYS, ceil(2e-3 / once));
+    record(bench, once > 2e-3 ? 1 : (uint32_t)fmin(MAX_REPLAYS, ceil(2e-3 / once)));
+    return true;
 }
 
 static void bench_close(Bench *bench)
 {
     tape_free(bench->tape);
-    counts_close(bench->counts);
-    for (uint32_t i = 0; i < bench->tensor_count; i++) tensor_free(bench->gpu, &bench->tensors[i]);
+    bed_close(&bench->bed);
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-// Rounds over all ops until the time is over; afterwards the samples are in order.
+// Rounds over all kernels until the time is over.
 static void measure(Bench *benches, uint32_t count, double seconds)
 {
     double start = clock_seconds();
@@ -414,55 +177,43 @@ static void measure(Bench *benches, uint32_t count, double seconds)
         for (uint32_t i = 0; i < count; i++)
             benches[i].samples[benches[i].sample_count++] = run(&benches[i]);
     }
-    for (uint32_t i = 0; i < count; i++)
-        qsort(benches[i].samples, benches[i].sample_count, sizeof(double), compare);
 }
 
 // ---- results -----------------------------------------------------------------------------------
-
-static void shape_text(char *out, size_t size, const Op *op)
-{
-    if (op->n)
-        snprintf(out, size, "%ux%ux%u", op->rows, op->n, op->k);
-    else
-        snprintf(out, size, "%ux%u", op->rows, op->k);
-}
 
 static void print_table(const Gpu *gpu, const Bench *benches, uint32_t count)
 {
     const GpuInfo *info = gpu_info(gpu);
     printf("%s (%s)\n", info->name, info->driver);
-    printf("%-15s %15s %9s %9s %9s %8s %9s %8s\n", "op", "shape", "first ms", "median ms",
-           "best ms", "GFLOP/s", "GB/s", "samples");
+    printf("%-26s %-5s %12s %9s %9s %9s %8s %9s %8s\n", "kernel", "type", "shape", "first ms",
+           "median ms", "best ms", "GFLOP/s", "GB/s", "samples");
     for (uint32_t i = 0; i < count; i++) {
         const Bench *b = &benches[i];
-        char shape[48];
-        shape_text(shape, sizeof shape, b->op);
-        double median = b->samples[b->sample_count / 2];
-        printf("%-15s %15s %9.1f %9.3f %9.3f %8.2f %9.2f %8u\n", b->op->name, shape, 1e3 * b->first,
-               1e3 * median, 1e3 * b->samples[0], 1e-9 * b->operations / median,
-               1e-9 * b->bytes / median, b->sample_count);
+        Summary s = statistics_summarize(b->samples, b->sample_count);
+        printf("%-26s %-5s %12s %9.1f %9.3f %9.3f %8.2f %9.2f %8u\n",
+               kernel_sources[b->way.kernel].name, dtype_name(b->row->type), b->row->shape,
+               1e3 * b->first, 1e3 * s.median, 1e3 * s.lowest, 1e-9 * b->cost.operations / s.median,
+               1e-9 * b->cost.bytes / s.median, b->sample_count);
     }
 }
 
 static void print_json(const Gpu *gpu, const Bench *benches, uint32_t count)
 {
-    cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "ops");
+    cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "kernels");
     cJSON_AddStringToObject(root, "device", gpu_info(gpu)->name);
     cJSON_AddStringToObject(root, "driver", gpu_info(gpu)->driver);
     for (uint32_t i = 0; i < count; i++) {
         const Bench *b = &benches[i];
+        Summary s = statistics_summarize(b->samples, b->sample_count);
         cJSON *item = cJSON_CreateObject();
-        char shape[48];
-        shape_text(shape, sizeof shape, b->op);
-        double median = b->samples[b->sample_count / 2];
-        cJSON_AddStringToObject(item, "op", b->op->name);
-        cJSON_AddStringToObject(item, "shape", shape);
+        cJSON_AddStringToObject(item, "kernel", kernel_sources[b->way.kernel].name);
+        cJSON_AddStringToObject(item, "type", dtype_name(b->row->type));
+        cJSON_AddStringToObject(item, "shape", b->row->shape);
         cJSON_AddNumberToObject(item, "first_seconds", b->first);
-        cJSON_AddNumberToObject(item, "median_seconds", median);
-        cJSON_AddNumberToObject(item, "best_seconds", b->samples[0]);
-        cJSON_AddNumberToObject(item, "gflops", 1e-9 * b->operations / median);
-        cJSON_AddNumberToObject(item, "gigabytes_per_second", 1e-9 * b->bytes / median);
+        cJSON_AddNumberToObject(item, "median_seconds", s.median);
+        cJSON_AddNumberToObject(item, "best_seconds", s.lowest);
+        cJSON_AddNumberToObject(item, "gflops", 1e-9 * b->cost.operations / s.median);
+        cJSON_AddNumberToObject(item, "gigabytes_per_second", 1e-9 * b->cost.bytes / s.median);
         cJSON_AddNumberToObject(item, "samples", b->sample_count);
         cJSON_AddItemToArray(list, item);
     }
@@ -472,10 +223,14 @@ static void print_json(const Gpu *gpu, const Bench *benches, uint32_t count)
     cJSON_Delete(root);
 }
 
-static bool wanted(const Op *op, const Options *options)
+// ---- options -----------------------------------------------------------------------------------
+
+static bool wanted(const Row *row, const Options *options)
 {
     for (int i = 0; i < options->name_count; i++)
-        if (strstr(op->name, options->names[i])) return true;
+        if (strstr(row->kernel, options->names[i]) ||
+            strstr(dtype_name(row->type), options->names[i]))
+            return true;
     return options->name_count == 0;
 }
 
@@ -504,15 +259,16 @@ static Options parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static Bench benches[OP_COUNT];
+    static Bench benches[ROW_COUNT];
+    const ProfileOptions profile = {.cost = cost_of};
     uint32_t count = 0;
     Error err;
     const Options options = parse(argc, argv);
     Gpu *gpu = gpu_open(options.device, &err);
-    if (!gpu) stop(err.text);
-    for (uint32_t i = 0; i < OP_COUNT; i++)
-        if (wanted(&OPS[i], &options)) bench_open(&benches[count++], gpu, &OPS[i]);
-    if (!count) stop("no op has such a name");
+    if (!gpu || !gpu_profile(gpu, &profile, &err)) stop(err.text);
+    for (uint32_t i = 0; i < ROW_COUNT; i++)
+        if (wanted(&ROWS[i], &options) && bench_open(&benches[count], gpu, &ROWS[i])) count++;
+    if (!count) stop("no kernel has such a name");
     measure(benches, count, options.seconds);
     (options.json ? print_json : print_table)(gpu, benches, count);
     for (uint32_t i = 0; i < count; i++) bench_close(&benches[i]);

@@ -1,18 +1,23 @@
 // One kernel alone on a tape: see kernel_alone.h.
 #define _POSIX_C_SOURCE 200809L
 #include "profile/kernel_alone.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 bool kernel_name_read(KernelName *name, const char *text, Error *err)
 {
+    bool known = false;
     *name = (KernelName){kernel_case(text), KERNEL_COUNT};
-    for (int k = 0; !name->kase && k < KERNEL_COUNT; k++)
-        if (!strcmp(kernel_sources[k].name, text))
-            *name = (KernelName){kernel_case(kernel_sources[k].file), (Kernel)k};
-    return name->kase ||
-           error_set(err, "kernel '%.60s': there is none of that name; --list names all", text);
+    for (int k = 0; !name->kase && k < KERNEL_COUNT; k++) {
+        const KernelSource *source = &kernel_sources[k];
+        known |= !strcmp(source->file, text) || !strcmp(source->name, text);
+        if (!strcmp(source->name, text)) *name = (KernelName){kernel_case(source->file), (Kernel)k};
+    }
+    if (name->kase) return true;
+    if (known) return error_set(err, "kernel '%s': no op records it, strata peak does", text);
+    return error_set(err, "kernel '%.60s': there is none of that name; --list names all", text);
 }
 
 // What becomes of the dispatches that an op records.
@@ -91,4 +96,29 @@ Tape *kernel_tape_before(const KernelBed *bed, const KernelWay *way, Error *err)
 {
     Pick p = {bed->kase->file, way->kernel, BEFORE, KERNEL_COUNT, {0}};
     return make_tape(bed, &p, way->variant, 1, err);
+}
+
+// The median over `times` runs of what a run's dispatches took, and what they cost.
+static void read_events(KernelTime *time, const ProfileEvent *events, size_t count, uint32_t times)
+{
+    double runs[KERNEL_TIMES] = {0};
+    for (size_t i = 0; i < count; i++) {
+        runs[i * times / count] += events[i].end - events[i].begin;
+        time->cost.bytes += events[i].cost.bytes / times;
+        time->cost.operations += events[i].cost.operations / times;
+    }
+    time->seconds = statistics_summarize(runs, times).median;
+}
+
+bool kernel_time(KernelTime *time, Gpu *gpu, Tape *tape, uint32_t times, Error *err)
+{
+    size_t before = gpu_profile_view(gpu).event_count;
+    double start = clock_seconds();
+    if (!gpu_run(gpu, &tape, 1, err)) return false;
+    *time = (KernelTime){.seconds = (clock_seconds() - start) / times};
+    Profile profile = gpu_profile_view(gpu);
+    if (profile.event_count > before)
+        read_events(time, profile.events + before, profile.event_count - before, times);
+    time->timestamps = profile.event_count > before && profile.timestamps;
+    return gpu_profile_whole(gpu) || error_set(err, "out of memory");
 }

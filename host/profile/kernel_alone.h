@@ -1,8 +1,11 @@
 // One kernel of those that an op records, alone on a tape: which variant a device takes for a
-// shape, and how it is made to take another one. Neither times nor judges: see shader_trial.h.
+// shape, how it is made to take another one, and
+// what a run takes. Judges nothing: see shader_trial.h.
 #ifndef STRATA_PROFILE_KERNEL_ALONE_H
 #define STRATA_PROFILE_KERNEL_ALONE_H
 
+#include "base/statistics.h"
+#include "gpu/profile.h"
 #include "reference/kernel_bed.h"
 
 // What somebody means by a kernel's name.
@@ -29,5 +32,17 @@ bool kernel_way_find(KernelWay *way, const KernelBed *bed, const KernelName *nam
 Tape *kernel_tape(const KernelBed *bed, const KernelWay *way, uint32_t times, Error *err);
 // A tape of what the op records before it, from which the kernel takes what it needs.
 Tape *kernel_tape_before(const KernelBed *bed, const KernelWay *way, Error *err);
+
+// What a run of the kernel takes and costs.
+typedef struct {
+    double
+        seconds; // the median of a tape's runs by the device's clock, else their mean by the host's
+    bool timestamps; // by the device's
+    Cost cost;       // 0 where the device is not profiled with a rule for costs (gpu_profile)
+} KernelTime;
+
+// Runs a tape of kernel_tape's with so many runs, KERNEL_TIMES at most.
+enum { KERNEL_TIMES = STATISTICS_MOST };
+bool kernel_time(KernelTime *time, Gpu *gpu, Tape *tape, uint32_t times, Error *err);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHECKS = OP_SHAPES + 1, MAX_TIMES = 1000 }; // MAX_TIMES: STATISTICS_MOST at most
+enum { CHECKS = OP_SHAPES + 1 };
 enum { CPU_HEAD_SIZE = 16 }; // CPU drivers take seconds to minutes to compile larger ones
 static const double SAMPLE_SECONDS = 5e-3, MOST_WORK = 4e8, PATIENCE = 5;
 
@@ -107,32 +107,14 @@ static bool record_version(Trial *t, uint32_t version, Error *err)
     return t->timed[version] != NULL;
 }
 
-// The median over `times` runs of the kernel of what its dispatches took, and what they cost.
-static double median_of(const ProfileEvent *events, size_t count, uint32_t times, Cost *cost)
-{
-    double runs[STATISTICS_MOST] = {0};
-    *cost = (Cost){0};
-    for (size_t i = 0; i < count; i++) {
-        runs[i * times / count] += events[i].end - events[i].begin;
-        cost->bytes += events[i].cost.bytes / times;
-        cost->operations += events[i].cost.operations / times;
-    }
-    return statistics_summarize(runs, times).median;
-}
-
-// Seconds of a run of the kernel of which the tape has `times`: by the device's timestamps where it
-// is profiled, else by the host's clock around all of them.
 static bool run_tape(Trial *t, Tape *tape, uint32_t times, double *seconds, Error *err)
 {
-    size_t before = gpu_profile_view(t->gpu).event_count;
-    double start = clock_seconds();
-    if (!gpu_run(t->gpu, &tape, 1, err)) return false;
-    *seconds = (clock_seconds() - start) / times;
-    Profile profile = gpu_profile_view(t->gpu);
-    size_t count = profile.event_count - before;
-    t->result->timestamps = count && profile.timestamps;
-    if (count) *seconds = median_of(profile.events + before, count, times, &t->result->cost);
-    return gpu_profile_whole(t->gpu) || error_set(err, "out of memory");
+    KernelTime time;
+    if (!kernel_time(&time, t->gpu, tape, times, err)) return false;
+    *seconds = time.seconds;
+    t->result->cost = time.cost;
+    t->result->timestamps = time.timestamps;
+    return true;
 }
 
 // How often a sample runs the kernel: strata's own decides.
@@ -146,7 +128,7 @@ static bool choose_times(Trial *t, Error *err)
         if (ok) best = fmin(best, seconds);
     }
     tape_free(once);
-    t->result->times = ok ? (uint32_t)fmin(MAX_TIMES, ceil(SAMPLE_SECONDS / best)) : 1;
+    t->result->times = ok ? (uint32_t)fmin(KERNEL_TIMES, ceil(SAMPLE_SECONDS / best)) : 1;
     return ok;
 }
 
