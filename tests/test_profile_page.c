@@ -54,10 +54,10 @@ static void visit(const char *path)
 
 static MadeProfile *open_page(const MadeOptions *options, bool dark)
 {
+    browser_open(own_folder.text, 1280, 900, dark); // or skips
     MadeProfile *made = made_profile(options);
     TestPath path = test_path(own_folder.text, "profile.html");
     write_page(path.text, &made->record);
-    browser_open(own_folder.text, 1280, 900, dark);
     visit(path.text);
     return made;
 }
@@ -322,6 +322,7 @@ static const char READER[] =
 static void chromium_reads_traces(void **state)
 {
     (void)state;
+    browser_open(own_folder.text, 800, 600, false);
     MadeProfile *made = made_profile(&PLAIN);
     TestPath path = test_path(own_folder.text, "trace.json");
     Error err;
@@ -330,7 +331,6 @@ static void chromium_reads_traces(void **state)
     char *trace = test_read(path.text, &size), *expression = malloc(size + 32);
     assert_non_null(expression);
     sprintf(expression, "void (window.trace = %s)", trace);
-    browser_open(own_folder.text, 800, 600, false);
     browser_visit("devtools://devtools/bundled/devtools_app.html");
     cJSON_Delete(browser_value(expression));
     char *text = browser_text(READER);
@@ -341,6 +341,41 @@ static void chromium_reads_traces(void **state)
     free(text);
     free(trace);
     free(expression);
+    made_profile_free(made);
+}
+
+// Its importer is the strictest that is to be had: it complains of every slice that does not nest.
+static void speedscope_reads_traces(void **state)
+{
+    (void)state;
+    const char *folder = getenv("STRATA_TEST_SPEEDSCOPE");
+    if (!folder) {
+        print_message("skipped: STRATA_TEST_SPEEDSCOPE is not the folder of npm's speedscope\n");
+        skip();
+    }
+    browser_open(own_folder.text, 800, 600, false);
+    MadeOptions options = PLAIN;
+    options.disorder = true;
+    MadeProfile *made = made_profile(&options);
+    TestPath path = test_path(own_folder.text, "trace.json");
+    Error err;
+    size_t size;
+    if (!trace_write(path.text, &made->record, &err)) fail_msg("%s", err.text);
+    char *trace = test_read(path.text, &size), *script = malloc(size + 128),
+         url[2 * TEST_PATH_SIZE];
+    assert_non_null(script);
+    sprintf(script, "speedscope.loadFileFromBase64('trace.json', btoa(JSON.stringify(%s)))", trace);
+    path = test_write_text(&own_folder, "trace.js", script);
+    snprintf(url, sizeof url, "file://%s/dist/release/index.html#localProfilePath=%s", folder,
+             path.text);
+    browser_visit(url);
+    cJSON_Delete(browser_value("new Promise(done => { const look = () => document.title.startsWith("
+                               "'trace.json') ? done() : setTimeout(look, 50); look(); })"));
+    assert_page("/train x.json.*\\(1\\/4\\)/.test(document.body.innerText)"); // a thread of four
+    assert_null(strstr(browser_complaints(), "console:")); // "log:" is what its WebGL says
+    assert_null(strstr(browser_complaints(), "exception:"));
+    free(trace);
+    free(script);
     made_profile_free(made);
 }
 
@@ -355,6 +390,7 @@ int main(void)
         BROWSER_TEST(a_hundred_thousand_commands_stay_swift),
         BROWSER_TEST(nothing_is_a_page_as_well),
         BROWSER_TEST(chromium_reads_traces),
+        BROWSER_TEST(speedscope_reads_traces),
         TEST(what_cannot_be_written_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,12 +77,12 @@ function slantedText(scales, text, x, y, slope) {
 }
 
 // A bandwidth as a line up to the roof of arithmetic, or to the edge.
-function bandwidthLine(scales, rate, name, style) {
+function bandwidthLine(scales, rate, name, style, along) {
   const compute = REPORT.ceilings.operation_rate || 10 ** scales.y.high, level = rate * scales.lane;
   const knee = Math.max(scales.lane, Math.min(compute / rate, 10 ** scales.x.high));
   const from = { x: scales.begin, y: scales.toY(level) }, to = { x: scales.toX(knee), y: scales.toY(rate * knee) };
   const points = [[ROOF.left, from.y], [from.x, from.y], [to.x, to.y]].map(point => point.join(",")).join(" ");
-  const slope = Math.atan2(to.y - from.y, to.x - from.x) * 180 / Math.PI, along = 0.55;
+  const slope = Math.atan2(to.y - from.y, to.x - from.x) * 180 / Math.PI;
   return svg("g", {}, svg("polyline", { points, class: `roof ${style}` }),
     slantedText(scales, `${name} ${giga(rate)} GB/s`, from.x + along * (to.x - from.x), from.y + along * (to.y - from.y), slope));
 }
@@ -92,12 +92,13 @@ function roofLines(scales) {
   const lines = svg("g", {});
   if (compute) {
     const begin = Math.max(10 ** scales.x.low, compute / (cache || memory || Infinity)), y = scales.toY(compute);
+    scales.taken.push([ROOF.width - ROOF.right - 130, y - 20, ROOF.width - ROOF.right, y]);
     lines.append(svg("line", { x1: scales.toX(begin), y1: y, x2: ROOF.width - ROOF.right, y2: y, class: "roof" }),
       svg("text", { x: ROOF.width - ROOF.right - 4, y: y - 7, "text-anchor": "end", class: "ceiling" },
         `f32 ${giga(compute)} GFLOP/s`));
   }
-  if (cache) lines.append(bandwidthLine(scales, cache, "caches", "cache"));
-  if (memory) lines.append(bandwidthLine(scales, memory, "memory", ""));
+  if (cache) lines.append(bandwidthLine(scales, cache, "caches", "cache", 0.2));
+  if (memory) lines.append(bandwidthLine(scales, memory, "memory", "", 0.55));
   return lines;
 }
 
