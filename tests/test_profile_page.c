@@ -43,13 +43,18 @@ static void write_page(const char *path, const ProfileRecord *record)
     summary_free(&summary);
 }
 
+// Paints come a frame after what changed.
+static void until_painted(void)
+{
+    browser_do("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
+}
+
 static void visit(const char *path)
 {
     char url[TEST_PATH_SIZE + 16];
     snprintf(url, sizeof url, "file://%s", path);
     browser_visit(url);
-    // Until it is painted, which is a frame later.
-    browser_value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
+    until_painted();
 }
 
 static MadeProfile *open_page(const MadeOptions *options, bool dark)
@@ -108,10 +113,9 @@ static void a_page_shows_all_of_it(void **state)
     assert_page("document.querySelectorAll('#account-bar span').length === 4");
     assert_true(browser_number(PAINTED) > 20000);
     picture("page.png");
-    browser_value(
-        "document.querySelector('#roofline-heading').scrollIntoView({behavior: 'instant'})");
+    browser_do("document.querySelector('#roofline-heading').scrollIntoView({behavior: 'instant'})");
     picture("roofline.png");
-    browser_value("scrollTo({top: 99999, behavior: 'instant'})");
+    browser_do("scrollTo({top: 99999, behavior: 'instant'})");
     picture("tables.png");
     check_quiet();
     made_profile_free(made);
@@ -149,11 +153,6 @@ static void headings_sort(void **state)
     free(after);
     free(again);
     made_profile_free(made);
-}
-
-static void until_painted(void)
-{
-    browser_value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
 }
 
 static char *range_after(void)
@@ -332,7 +331,7 @@ static void chromium_reads_traces(void **state)
     assert_non_null(expression);
     sprintf(expression, "void (window.trace = %s)", trace);
     browser_visit("devtools://devtools/bundled/devtools_app.html");
-    cJSON_Delete(browser_value(expression));
+    browser_do(expression);
     char *text = browser_text(READER);
     // Of each of 6 steps: itself, 2 runs, 2 transfers; 5 phases, 11 places, 88 commands; 3
     // submissions, of which two are in flight together.
@@ -369,8 +368,8 @@ static void speedscope_reads_traces(void **state)
     snprintf(url, sizeof url, "file://%s/dist/release/index.html#localProfilePath=%s", folder,
              path.text);
     browser_visit(url);
-    cJSON_Delete(browser_value("new Promise(done => { const look = () => document.title.startsWith("
-                               "'trace.json') ? done() : setTimeout(look, 50); look(); })"));
+    browser_do("new Promise(done => { const look = () => document.title.startsWith("
+               "'trace.json') ? done() : setTimeout(look, 50); look(); })");
     assert_page("/train x.json.*\\(1\\/4\\)/.test(document.body.innerText)"); // a thread of four
     assert_null(strstr(browser_complaints(), "console:")); // "log:" is what its WebGL says
     assert_null(strstr(browser_complaints(), "exception:"));
