@@ -29,7 +29,8 @@ static int close_and_remove(void **state)
 
 // ---- making and opening ------------------------------------------------------------------------
 
-static void write_page(const char *path, const ProfileRecord *record)
+// `compared`: JSON as of compare.h, or NULL.
+static void write_page(const char *path, const ProfileRecord *record, const char *compared)
 {
     const Ceilings ceilings = {9e9, 40e9, 60e9, 4e-6};
     const ProfileSetting setting = {"steps", "6"};
@@ -38,6 +39,7 @@ static void write_page(const char *path, const ProfileRecord *record)
     if (!summary_make(&summary, record, &ceilings, &err)) fail_msg("%s", err.text);
     const ProfileReport report = {&summary, "0.1.0", "2026-01-02T03:04:05Z", &setting, 1};
     cJSON *json = table_json(&report, &err);
+    if (json && compared) cJSON_AddItemToObject(json, "compared", cJSON_Parse(compared));
     if (!json || !page_write(path, record, json, &err)) fail_msg("%s", err.text);
     cJSON_Delete(json);
     summary_free(&summary);
@@ -62,7 +64,7 @@ static MadeProfile *open_page(const MadeOptions *options, bool dark)
     browser_open(own_folder.text, 1280, 900, dark); // or skips
     MadeProfile *made = made_profile(options);
     TestPath path = test_path(own_folder.text, "profile.html");
-    write_page(path.text, &made->record);
+    write_page(path.text, &made->record, NULL);
     visit(path.text);
     return made;
 }
@@ -242,6 +244,32 @@ static void a_chosen_kernel_shines_everywhere(void **state)
     made_profile_free(made);
 }
 
+static void comparisons_stand_beside_their_rows(void **state)
+{
+    (void)state;
+    MadeProfile *made = open_page(&PLAIN, true);
+    assert_page("document.querySelectorAll('#table-kernel th').length === 12");
+    TestPath path = test_path(own_folder.text, "compared.html");
+    write_page(path.text, &made->record,
+               "{\"file\":\"old.json\",\"notes\":[\"Another driver.\"],\"regressed\":1,"
+               "\"unknown\":0,\"rows\":["
+               "{\"table\":\"step\",\"name\":\"step\",\"change\":\"slower\",\"ratio\":1.25,"
+               "\"low\":1.2,\"high\":1.3,\"old\":1,\"new\":1.25,\"regressed\":true},"
+               "{\"table\":\"kernel\",\"name\":\"swiglu\",\"change\":\"faster\",\"ratio\":0.5,"
+               "\"low\":0.4,\"high\":0.6,\"old\":2,\"new\":1,\"regressed\":false}]}");
+    visit(path.text);
+    assert_page("document.querySelectorAll('#table-kernel th').length === 14");
+    assert_page("(row => row.cells[0].textContent + row.cells[12].textContent + "
+                "row.cells[13].textContent)(document.querySelector('tr.faster')) === "
+                "'swiglu0.50faster'");
+    assert_page(
+        "document.querySelector('#facts').textContent.includes('1.25 slower, 1.20 to 1.30')");
+    assert_page(
+        "document.querySelector('#notes').textContent.includes('old.json. Another driver.')");
+    check_quiet();
+    made_profile_free(made);
+}
+
 static void names_are_never_markup(void **state)
 {
     (void)state;
@@ -385,6 +413,7 @@ int main(void)
         BROWSER_TEST(headings_sort),
         BROWSER_TEST(the_timeline_moves),
         BROWSER_TEST(a_chosen_kernel_shines_everywhere),
+        BROWSER_TEST(comparisons_stand_beside_their_rows),
         BROWSER_TEST(names_are_never_markup),
         BROWSER_TEST(a_hundred_thousand_commands_stay_swift),
         BROWSER_TEST(nothing_is_a_page_as_well),

@@ -226,6 +226,14 @@ function showFacts() {
 
 const NOTED = ["serialized", "timestamps", "calibrated"]; // said in sentences
 
+// The whole step against that of an earlier profile.
+function showComparison() {
+  const step = REPORT.compared?.rows.find(row => row.table === "step");
+  if (!step?.ratio) return;
+  const bounds = step.low && step.high ? `, ${figure(step.low)} to ${figure(step.high)}` : "";
+  addFact("step, new / old", figure(step.ratio), `${step.change}${bounds}`);
+}
+
 function showNotes() {
   const notes = byId("notes"),
     clock = REPORT.accounting.clock_error,
@@ -246,6 +254,8 @@ function showNotes() {
     );
   if (LINE.omitted)
     say(`The timeline ends before the last ${count(LINE.omitted)} commands; the tables have all.`);
+  if (REPORT.compared)
+    say([`Compared with ${REPORT.compared.file}.`, ...REPORT.compared.notes].join(" "));
   const settings = Object.entries(set)
     .filter(([name]) => !NOTED.includes(name))
     .map(([name, value]) => `${name} ${value}`)
@@ -259,6 +269,7 @@ function showSummary() {
   byId("machine").textContent = `${REPORT.device} · ${REPORT.driver}`;
   showAccount();
   showFacts();
+  showComparison();
   showNotes();
 }
 

@@ -25,7 +25,19 @@ const COLUMNS = [
     show: row => (row.operation_share ? percent(row.operation_share) : ""),
   },
   { key: "limit", head: "near", text: true },
+  { key: "ratio", head: "new / old", show: row => (row.ratio ? figure(row.ratio) : "") },
+  { key: "change", head: "change", text: true },
 ];
+
+// Rows of a table with what a comparison with an earlier profile says of them, where there was one.
+function withChanges(kind, rows) {
+  const changes = (REPORT.compared?.rows ?? []).filter(own => own.table === kind);
+  const known = new Map(changes.map(own => [own.name, own]));
+  return rows.map(row => {
+    const { ratio = 0, change = "", regressed = false } = known.get(row.name) ?? {};
+    return { ...row, ratio, change, regressed };
+  });
+}
 
 function shareBar(share) {
   return make(
@@ -52,6 +64,8 @@ function makeRow(kind, columns, row) {
       cell.prepend(make("i", { className: "key", style: `background:${kernelColour(row.name)}` }));
     line.append(cell);
   }
+  if (row.change) line.classList.add(row.change);
+  if (row.regressed) line.classList.add("regressed");
   if (kind === "kernel") {
     line.style.cursor = "pointer";
     line.addEventListener("click", () => chooseKernel(row.name));
@@ -117,7 +131,7 @@ function moveTab(event) {
 function showTables() {
   const names = { kernel: "kernel", block: "block", phase: "phase", shape: "shape" };
   for (const [kind, name] of Object.entries(names)) {
-    const rows = REPORT.tables[kind] ?? [];
+    const rows = withChanges(kind, REPORT.tables[kind] ?? []);
     const tab = make(
       "button",
       { type: "button", role: "tab", id: `tab-${kind}`, "aria-controls": `panel-${kind}` },
