@@ -29,7 +29,8 @@ static int close_and_remove(void **state)
 
 // ---- making and opening ------------------------------------------------------------------------
 
-static void write_page(const char *path, const ProfileRecord *record)
+// `compared`: JSON as of compare.h, or NULL.
+static void write_page(const char *path, const ProfileRecord *record, const char *compared)
 {
     const Ceilings ceilings = {9e9, 40e9, 60e9, 4e-6};
     const ProfileSetting setting = {"steps", "6"};
@@ -38,9 +39,16 @@ static void write_page(const char *path, const ProfileRecord *record)
     if (!summary_make(&summary, record, &ceilings, &err)) fail_msg("%s", err.text);
     const ProfileReport report = {&summary, "0.1.0", "2026-01-02T03:04:05Z", &setting, 1};
     cJSON *json = table_json(&report, &err);
+    if (json && compared) cJSON_AddItemToObject(json, "compared", cJSON_Parse(compared));
     if (!json || !page_write(path, record, json, &err)) fail_msg("%s", err.text);
     cJSON_Delete(json);
     summary_free(&summary);
+}
+
+// Paints come a frame after what changed.
+static void until_painted(void)
+{
+    browser_do("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
 }
 
 static void visit(const char *path)
@@ -48,16 +56,15 @@ static void visit(const char *path)
     char url[TEST_PATH_SIZE + 16];
     snprintf(url, sizeof url, "file://%s", path);
     browser_visit(url);
-    // Until it is painted, which is a frame later.
-    browser_value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
+    until_painted();
 }
 
 static MadeProfile *open_page(const MadeOptions *options, bool dark)
 {
+    browser_open(own_folder.text, 1280, 900, dark); // or skips
     MadeProfile *made = made_profile(options);
     TestPath path = test_path(own_folder.text, "profile.html");
-    write_page(path.text, &made->record);
-    browser_open(own_folder.text, 1280, 900, dark);
+    write_page(path.text, &made->record, NULL);
     visit(path.text);
     return made;
 }
@@ -108,10 +115,9 @@ static void a_page_shows_all_of_it(void **state)
     assert_page("document.querySelectorAll('#account-bar span').length === 4");
     assert_true(browser_number(PAINTED) > 20000);
     picture("page.png");
-    browser_value(
-        "document.querySelector('#roofline-heading').scrollIntoView({behavior: 'instant'})");
+    browser_do("document.querySelector('#roofline-heading').scrollIntoView({behavior: 'instant'})");
     picture("roofline.png");
-    browser_value("scrollTo({top: 99999, behavior: 'instant'})");
+    browser_do("scrollTo({top: 99999, behavior: 'instant'})");
     picture("tables.png");
     check_quiet();
     made_profile_free(made);
@@ -149,11 +155,6 @@ static void headings_sort(void **state)
     free(after);
     free(again);
     made_profile_free(made);
-}
-
-static void until_painted(void)
-{
-    browser_value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
 }
 
 static char *range_after(void)
@@ -243,6 +244,32 @@ static void a_chosen_kernel_shines_everywhere(void **state)
     made_profile_free(made);
 }
 
+static void comparisons_stand_beside_their_rows(void **state)
+{
+    (void)state;
+    MadeProfile *made = open_page(&PLAIN, true);
+    assert_page("document.querySelectorAll('#table-kernel th').length === 12");
+    TestPath path = test_path(own_folder.text, "compared.html");
+    write_page(path.text, &made->record,
+               "{\"file\":\"old.json\",\"notes\":[\"Another driver.\"],\"regressed\":1,"
+               "\"unknown\":0,\"rows\":["
+               "{\"table\":\"step\",\"name\":\"step\",\"change\":\"slower\",\"ratio\":1.25,"
+               "\"low\":1.2,\"high\":1.3,\"old\":1,\"new\":1.25,\"regressed\":true},"
+               "{\"table\":\"kernel\",\"name\":\"swiglu\",\"change\":\"faster\",\"ratio\":0.5,"
+               "\"low\":0.4,\"high\":0.6,\"old\":2,\"new\":1,\"regressed\":false}]}");
+    visit(path.text);
+    assert_page("document.querySelectorAll('#table-kernel th').length === 14");
+    assert_page("(row => row.cells[0].textContent + row.cells[12].textContent + "
+                "row.cells[13].textContent)(document.querySelector('tr.faster')) === "
+                "'swiglu0.50faster'");
+    assert_page(
+        "document.querySelector('#facts').textContent.includes('1.25 slower, 1.20 to 1.30')");
+    assert_page(
+        "document.querySelector('#notes').textContent.includes('old.json. Another driver.')");
+    check_quiet();
+    made_profile_free(made);
+}
+
 static void names_are_never_markup(void **state)
 {
     (void)state;
@@ -322,6 +349,7 @@ static const char READER[] =
 static void chromium_reads_traces(void **state)
 {
     (void)state;
+    browser_open(own_folder.text, 800, 600, false);
     MadeProfile *made = made_profile(&PLAIN);
     TestPath path = test_path(own_folder.text, "trace.json");
     Error err;
@@ -330,9 +358,8 @@ static void chromium_reads_traces(void **state)
     char *trace = test_read(path.text, &size), *expression = malloc(size + 32);
     assert_non_null(expression);
     sprintf(expression, "void (window.trace = %s)", trace);
-    browser_open(own_folder.text, 800, 600, false);
     browser_visit("devtools://devtools/bundled/devtools_app.html");
-    cJSON_Delete(browser_value(expression));
+    browser_do(expression);
     char *text = browser_text(READER);
     // Of each of 6 steps: itself, 2 runs, 2 transfers; 5 phases, 11 places, 88 commands; 3
     // submissions, of which two are in flight together.
@@ -344,6 +371,41 @@ static void chromium_reads_traces(void **state)
     made_profile_free(made);
 }
 
+// Its importer is the strictest that is to be had: it complains of every slice that does not nest.
+static void speedscope_reads_traces(void **state)
+{
+    (void)state;
+    const char *folder = getenv("STRATA_TEST_SPEEDSCOPE");
+    if (!folder) {
+        print_message("skipped: STRATA_TEST_SPEEDSCOPE is not the folder of npm's speedscope\n");
+        skip();
+    }
+    browser_open(own_folder.text, 800, 600, false);
+    MadeOptions options = PLAIN;
+    options.disorder = true;
+    MadeProfile *made = made_profile(&options);
+    TestPath path = test_path(own_folder.text, "trace.json");
+    Error err;
+    size_t size;
+    if (!trace_write(path.text, &made->record, &err)) fail_msg("%s", err.text);
+    char *trace = test_read(path.text, &size), *script = malloc(size + 128),
+         url[2 * TEST_PATH_SIZE];
+    assert_non_null(script);
+    sprintf(script, "speedscope.loadFileFromBase64('trace.json', btoa(JSON.stringify(%s)))", trace);
+    path = test_write_text(&own_folder, "trace.js", script);
+    snprintf(url, sizeof url, "file://%s/dist/release/index.html#localProfilePath=%s", folder,
+             path.text);
+    browser_visit(url);
+    browser_do("new Promise(done => { const look = () => document.title.startsWith("
+               "'trace.json') ? done() : setTimeout(look, 50); look(); })");
+    assert_page("/train x.json.*\\(1\\/4\\)/.test(document.body.innerText)"); // a thread of four
+    assert_null(strstr(browser_complaints(), "console:")); // "log:" is what its WebGL says
+    assert_null(strstr(browser_complaints(), "exception:"));
+    free(trace);
+    free(script);
+    made_profile_free(made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,10 +413,12 @@ int main(void)
         BROWSER_TEST(headings_sort),
         BROWSER_TEST(the_timeline_moves),
         BROWSER_TEST(a_chosen_kernel_shines_everywhere),
+        BROWSER_TEST(comparisons_stand_beside_their_rows),
         BROWSER_TEST(names_are_never_markup),
         BROWSER_TEST(a_hundred_thousand_commands_stay_swift),
         BROWSER_TEST(nothing_is_a_page_as_well),
         BROWSER_TEST(chromium_reads_traces),
+        BROWSER_TEST(speedscope_reads_traces),
         TEST(what_cannot_be_written_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

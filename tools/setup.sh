@@ -13,7 +13,8 @@ readonly BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkgconf libvulkan-dev l
     libcmocka-dev mesa-vulkan-drivers ca-certificates
     g++ glslang-dev spirv-tools) # the last three: what libshaderc needs where it is linked static
 # libasan and libubsan come with gcc.
-readonly TEST_PACKAGES=(vulkan-validationlayers clang libclang-rt-dev) # the last two: tools/fuzz.sh
+readonly TEST_PACKAGES=(vulkan-validationlayers clang libclang-rt-dev # the last two: tools/fuzz.sh
+    chromium) # opens the pages and traces of profiles
 
 fail() {
     echo "setup.sh: $*" >&2

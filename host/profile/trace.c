@@ -10,6 +10,12 @@
 
 enum { HOST = 1, SUBMISSIONS = 2, LANES = 4, GPU = SUBMISSIONS + LANES };
 
+// Nanoseconds. Readers add beginning and duration as doubles, or cut both to whole nanoseconds:
+// what meets in the record would overlap by a rounding, and slices that overlap are torn apart or
+// dropped. So each level of nesting ends a margin earlier than the one around it, and no slice has
+// less room than the margins of all levels.
+enum { MARGIN = 2, ROOM = 8 };
+
 typedef struct {
     FileWriter file;
     const ProfileRecord *record;
@@ -47,10 +53,12 @@ static void begin_event(Trace *t, const char *kind, int thread, int64_t ns)
     put_time(t, "ts", ns);
 }
 
-static void begin_slice(Trace *t, int thread, Slice slice, const char *category, const char *name)
+static void begin_slice(Trace *t, int thread, int level, Slice slice, const char *category,
+                        const char *name)
 {
+    int64_t end = slice.end - MARGIN * (level + 1);
     begin_event(t, "X", thread, slice.begin);
-    put_time(t, "dur", slice.end - slice.begin);
+    put_time(t, "dur", later(end - slice.begin, 0));
     write_format(&t->file, ",\"cat\":\"%s\",\"name\":", category);
     write_text(&t->file, name);
 }
@@ -75,7 +83,7 @@ static Slice fit(const Trace *t, double begin, double end, int64_t limit)
 {
     Slice slice = {write_ns(begin, t->base), write_ns(end, t->base)};
     slice.begin = earlier(later(slice.begin, t->cursor), limit);
-    slice.end = earlier(later(slice.end, slice.begin), limit);
+    slice.end = earlier(later(slice.end, slice.begin + ROOM), limit);
     return slice;
 }
 
@@ -84,7 +92,7 @@ static Slice fit(const Trace *t, double begin, double end, int64_t limit)
 static void put_run(Trace *t, const ProfileRun *run, size_t number, int64_t limit)
 {
     Slice slice = fit(t, run->begin, run->end, limit);
-    begin_slice(t, HOST, slice, "run", "run");
+    begin_slice(t, HOST, 1, slice, "run", "run");
     write_format(&t->file, ",\"args\":{\"number\":%zu}}", number);
     put_counter(t, "memory", slice.begin, "bytes", (double)run->memory);
     t->cursor = slice.end;
@@ -94,7 +102,7 @@ static void put_transfer(Trace *t, const ProfileTransfer *transfer, int64_t limi
 {
     Slice slice = fit(t, transfer->begin, transfer->end, limit);
     double seconds = transfer->end - transfer->begin;
-    begin_slice(t, HOST, slice, "transfer", transfer->upload ? "upload" : "download");
+    begin_slice(t, HOST, 1, slice, "transfer", transfer->upload ? "upload" : "download");
     write_format(&t->file, ",\"args\":{\"bytes\":%llu", (unsigned long long)transfer->bytes);
     if (seconds > 0)
         write_format(&t->file, ",\"GB/s\":%.4g", 1e-9 * (double)transfer->bytes / seconds);
@@ -131,7 +139,7 @@ static void put_step(Trace *t, const ProfileStep *step, size_t number, Rest *res
     char name[32];
     Slice slice = fit(t, step->begin, step->end, INT64_MAX);
     snprintf(name, sizeof name, "step %zu", number);
-    begin_slice(t, HOST, slice, "step", name);
+    begin_slice(t, HOST, 0, slice, "step", name);
     write_format(&t->file, ",\"args\":{\"tokens\":%u", step->tokens);
     if (isfinite(step->loss)) write_format(&t->file, ",\"loss\":%.9g", step->loss);
     write_format(&t->file, "}}");
@@ -193,9 +201,10 @@ static Slice around(const Trace *t, size_t first, size_t count)
 {
     const ProfileEvent *events = t->record->data.events + first;
     Slice slice = fit(t, events[0].begin, events[0].end, INT64_MAX);
-    for (size_t i = 1; i < count; i++)
-        slice.end = later(
-            slice.end, later(write_ns(events[i].begin, t->base), write_ns(events[i].end, t->base)));
+    for (size_t i = 1; i < count; i++) {
+        int64_t begin = later(slice.end, write_ns(events[i].begin, t->base));
+        slice.end = later(begin + ROOM, write_ns(events[i].end, t->base));
+    }
     return slice;
 }
 
@@ -222,7 +231,7 @@ static void put_command(Trace *t, const ProfileEvent *event)
 {
     char shape[80], groups[64], tensors[256];
     Slice slice = fit(t, event->begin, event->end, INT64_MAX);
-    begin_slice(t, GPU, slice, "kernel", command_name(event->command));
+    begin_slice(t, GPU, 2, slice, "kernel", command_name(event->command));
     write_format(&t->file, ",\"args\":{\"tape\":");
     write_text(&t->file, event->command->tape);
     command_shape(shape, event->command, event->rows);
@@ -244,7 +253,7 @@ static void put_places(Trace *t, size_t first, size_t last)
     char name[64];
     for (size_t i = first; i < last;) {
         size_t count = stretch(t, i, last, place_of);
-        begin_slice(t, GPU, around(t, i, count), "place", place_of(name, &events[i]));
+        begin_slice(t, GPU, 1, around(t, i, count), "place", place_of(name, &events[i]));
         write_format(&t->file, ",\"args\":{\"commands\":%zu}}", count);
         for (size_t end = i + count; i < end; i++) put_command(t, &events[i]);
     }
@@ -257,7 +266,7 @@ static void put_gpu(Trace *t)
     t->cursor = 0;
     for (size_t i = 0; i < data->event_count;) {
         size_t count = stretch(t, i, data->event_count, phase_of);
-        begin_slice(t, GPU, around(t, i, count), "phase", phase_of(name, &data->events[i]));
+        begin_slice(t, GPU, 0, around(t, i, count), "phase", phase_of(name, &data->events[i]));
         write_format(&t->file, ",\"args\":{\"commands\":%zu}}", count);
         put_places(t, i, i + count);
         i += count;
@@ -271,7 +280,7 @@ static void put_submission(Trace *t, int lane, Slice slice, size_t number)
     const ProfileSubmission *own = &t->record->data.submissions[number];
     char name[48];
     snprintf(name, sizeof name, "submission %zu", number + 1);
-    begin_slice(t, SUBMISSIONS + lane, slice, "submission", name);
+    begin_slice(t, SUBMISSIONS + lane, 0, slice, "submission", name);
     write_format(&t->file, ",\"args\":{\"run\":%u,\"commands\":%zu}}", own->run + 1, own->count);
     if (t->began[number] >= write_ns(own->sent, t->base))
         put_arrow(t, "s", SUBMISSIONS + lane, slice.begin, number);

@@ -16,9 +16,9 @@
 // finite one, and the bytes that tensors hold at each call of gpu_run.
 // Times are microseconds from record->begin (or from what came before it, if anything did). What
 // overlaps on a thread by the clocks' errors is made to nest: it begins no earlier than its parent
-// and the end of what came before it, and ends with its parent at the latest. Figures in args are
-// those of the record.
-// False: the file cannot be written or memory ran out.
+// and the end of what came before it, and ends within its parent. Slices end up to 6 ns early and
+// have room of at least 8 ns, so that no reader's rounding makes them overlap. Figures in args are
+// those of the record. False: the file cannot be written or memory ran out.
 bool trace_write(const char *path, const ProfileRecord *record, Error *err);
 
 #endif

@@ -303,6 +303,11 @@ cJSON *browser_value(const char *expression)
     return value ? value : cJSON_CreateNull();
 }
 
+void browser_do(const char *expression)
+{
+    cJSON_Delete(browser_value(expression));
+}
+
 double browser_number(const char *expression)
 {
     cJSON *value = browser_value(expression);

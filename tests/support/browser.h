@@ -22,6 +22,7 @@ const char *browser_requests(void);
 
 // The value of a JavaScript expression, or of the promise that it is. The caller deletes it.
 cJSON *browser_value(const char *expression);
+void browser_do(const char *expression); // whatever it gives
 double browser_number(const char *expression);
 // The caller frees.
 char *browser_text(const char *expression);

@@ -143,7 +143,7 @@ static void play(Maker *m, const Command *command)
     double seconds = 8e-6 + fmax(cost.operations / 20e9, cost.bytes / 8e9);
     seconds *= 0.8 + 0.4 * random_uniform(&m->random);
     double begin = m->now;
-    m->now += seconds;
+    if (!m->options->disorder || number % 5) m->now += seconds;
     if (m->options->disorder && number % 7 == 6) begin -= 3e-6;
     m->made->events[number] = (ProfileEvent){
         .command = command,

@@ -9,7 +9,8 @@ typedef struct {
     uint32_t steps, blocks;
     const char *title, *device, *driver;
     const char *extra; // a tape of this label, of one fill and one copy, ends each step; NULL: none
-    bool disorder;     // clocks put every 7th command, and every 3rd submission, a little early
+    bool disorder;     // clocks put every 7th command, and every 3rd submission, a little early,
+                       // and every 5th command takes no time
     bool no_costs;
 } MadeOptions;
 
