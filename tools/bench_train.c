@@ -1,9 +1,12 @@
-// bench_train MODEL DATA.json [--exits 2,3,5|exits|all] [--steps N] [--batch N]: the speed of SoFT
-// training, of plain fine-tuning in the same run, how much longer a step of SoFT takes, and the
-// speed of greedy decoding at each exit. Nothing is saved.
+// bench_train MODEL DATA.json [--exits 2,3,5|exits|all] [--steps N] [--batch N] [--profile]: the
+// speed of SoFT training, of plain fine-tuning in the same run, how much longer a step of SoFT
+// takes, and the speed of greedy decoding at each exit. With --profile also what the profiler
+// costs: the same steps with it on, and with every command waited for. Nothing is saved.
 #include "cli.h"
 #include "base/clock.h"
+#include "gpu/profile.h"
 #include "infer/generate.h"
+#include "profile/cost.h"
 #include "train/dataset.h"
 #include "train/step.h"
 
@@ -11,13 +14,14 @@
 #include <stdlib.h>
 
 static const char USAGE[] = "bench_train MODEL DATA.json [--exits LIST|exits|all] [--steps N] "
-                            "[--batch N] [--device N|NAME]";
+                            "[--batch N] [--profile] [--device N|NAME]";
 
 enum { MOST_STEPS = 1000, DECODED = 64 };
 
 typedef struct {
     const char *folder, *data, *exits, *device;
     uint64_t steps, batch;
+    bool profile;
 } Options;
 
 static int compare(const void *a, const void *b)
@@ -47,41 +51,89 @@ static double time_step(Step *step, const Dataset *set, size_t *next, const Opti
     return batch->used / (clock_seconds() - began);
 }
 
-// The two speeds of a pair belong to the same records, so that their ratio is one of times.
-static void print_speeds(double speeds[2][MOST_STEPS], const Options *o)
+// One way of training, on a model of its own where it needs another device's state.
+typedef struct {
+    const char *name;
+    Llama *model;
+    const uint32_t *exits; // (exit_count)
+    uint32_t exit_count;
+    int base; // the way whose time its own is divided by; -1: none
+    Step *step;
+    size_t next; // record
+    double speeds[MOST_STEPS];
+} Way;
+
+// Speeds of a step belong to the same records, so that their ratio is one of times.
+static void print_ratio(const Way *way, const Way *base, const Options *o)
 {
     double ratios[MOST_STEPS];
-    for (uint64_t i = 0; i < o->steps; i++) ratios[i] = speeds[0][i] / speeds[1][i];
-    for (int m = 0; m < 2; m++) {
-        qsort(speeds[m], o->steps, sizeof(double), compare);
-        printf("%-5s %8.0f tokens/s median, %.0f to %.0f over %llu steps of %llu records\n",
-               m ? "SoFT" : "SFT", speeds[m][o->steps / 2], speeds[m][0], speeds[m][o->steps - 1],
-               (unsigned long long)o->steps, (unsigned long long)o->batch);
-    }
+    for (uint64_t i = 0; i < o->steps; i++) ratios[i] = base->speeds[i] / way->speeds[i];
     qsort(ratios, o->steps, sizeof(double), compare);
-    printf("SoFT/SFT step time %.3f median of the steps' ratios, %.3f to %.3f\n",
-           ratios[o->steps / 2], ratios[0], ratios[o->steps - 1]);
+    printf("%s/%s step time %.3f median of the steps' ratios, %.3f to %.3f\n", way->name,
+           base->name, ratios[o->steps / 2], ratios[0], ratios[o->steps - 1]);
 }
 
-// SFT and SoFT in turn, so that both meet the same noise of the machine.
+static void print_speed(Way *way, const Options *o)
+{
+    qsort(way->speeds, o->steps, sizeof(double), compare);
+    printf("%-10s %8.0f tokens/s median, %.0f to %.0f over %llu steps of %llu records\n", way->name,
+           way->speeds[o->steps / 2], way->speeds[0], way->speeds[o->steps - 1],
+           (unsigned long long)o->steps, (unsigned long long)o->batch);
+}
+
+// All in turn, so that they meet the same noise of the machine, each at every place of the turn.
+static bool time_ways(Way *ways, int count, const Dataset *set, const Options *o, Error *err)
+{
+    for (uint64_t i = 0; i < o->steps + 1; i++) // the first compiles the kernels
+        for (int m = 0; m < count; m++) {
+            Way *way = &ways[(m + (int)(i % (uint64_t)count)) % count];
+            double speed = time_step(way->step, set, &way->next, o, way->exit_count, err);
+            if (!(speed > 0)) return false;
+            if (i) way->speeds[i - 1] = speed;
+            gpu_profile_clear(way->model->gpu);
+        }
+    return true;
+}
+
+static bool bench_ways(Way *ways, int count, const Dataset *set, const Options *o, Error *err)
+{
+    uint32_t rows = (uint32_t)o->batch * (set->longest - 1);
+    bool ok = true;
+    for (int m = 0; ok && m < count; m++) {
+        ways[m].step = step_open(ways[m].model, ways[m].exits, ways[m].exit_count, rows, true, err);
+        ok = ways[m].step != NULL;
+    }
+    ok = ok && time_ways(ways, count, set, o, err);
+    for (int m = 0; m < count; m++) step_close(ways[m].step);
+    for (int m = 0; ok && m < count; m++)
+        if (ways[m].base >= 0) print_ratio(&ways[m], &ways[ways[m].base], o);
+    for (int m = 0; ok && m < count; m++) print_speed(&ways[m], o);
+    return ok;
+}
+
+static bool load_profiled(Loaded *loaded, const Options *o, bool serialize, Error *err)
+{
+    const ProfileOptions options = {serialize, cost_of};
+    return cli_load(loaded, o->folder, o->device, DTYPE_F32, err) &&
+           gpu_profile(loaded->gpu, &options, err);
+}
+
+// SFT and SoFT; with --profile also SoFT under the profiler.
 static bool bench_steps(Loaded *loaded, const Dataset *set, const Options *o, const uint32_t *exits,
                         uint32_t exit_count, Error *err)
 {
-    double speeds[2][MOST_STEPS];
-    uint32_t last = loaded->model.config.blocks, rows = (uint32_t)o->batch * (set->longest - 1);
-    Step *steps[2] = {step_open(&loaded->model, &last, 1, rows, true, err), NULL};
-    if (steps[0]) steps[1] = step_open(&loaded->model, exits, exit_count, rows, true, err);
-    bool ok = steps[1] != NULL;
-    size_t next[2] = {0, 0};
-    for (uint64_t i = 0; ok && i < o->steps + 1; i++) // the first compiles the kernels
-        for (int m = 0; ok && m < 2; m++) {
-            double speed = time_step(steps[m], set, &next[m], o, m ? exit_count : 1, err);
-            ok = speed > 0;
-            if (i) speeds[m][i - 1] = speed;
-        }
-    step_close(steps[0]);
-    step_close(steps[1]);
-    if (ok) print_speeds(speeds, o);
+    static Way ways[4];
+    const uint32_t last = loaded->model.config.blocks;
+    Loaded watched = {0}, serialized = {0};
+    bool ok = !o->profile ||
+              (load_profiled(&watched, o, false, err) && load_profiled(&serialized, o, true, err));
+    ways[0] = (Way){"SFT", &loaded->model, &last, 1, -1};
+    ways[1] = (Way){"SoFT", &loaded->model, exits, exit_count, 0};
+    ways[2] = (Way){"profiled", &watched.model, exits, exit_count, 1};
+    ways[3] = (Way){"serialized", &serialized.model, exits, exit_count, 1};
+    ok = ok && bench_ways(ways, o->profile ? 4 : 2, set, o, err);
+    cli_unload(&watched);
+    cli_unload(&serialized);
     return ok;
 }
 
@@ -107,16 +159,16 @@ static bool bench_decoding(Loaded *loaded, const uint32_t *exits, uint32_t exit_
 
 static int parse(Options *o, int argc, char **argv)
 {
-    static const struct option options[] = {{"exits", required_argument, NULL, 'e'},
-                                            {"steps", required_argument, NULL, 's'},
-                                            {"batch", required_argument, NULL, 'b'},
-                                            {"device", required_argument, NULL, 'D'},
-                                            {0}};
+    static const struct option options[] = {
+        {"exits", required_argument, NULL, 'e'}, {"steps", required_argument, NULL, 's'},
+        {"batch", required_argument, NULL, 'b'}, {"device", required_argument, NULL, 'D'},
+        {"profile", no_argument, NULL, 'p'},     {0}};
     *o = (Options){.exits = "all", .steps = 10, .batch = 8};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         bool ok = option != '?';
         if (option == 'e') o->exits = optarg;
         if (option == 'D') o->device = optarg;
+        if (option == 'p') o->profile = true;
         if (option == 's') ok = cli_number(optarg, 1, MOST_STEPS, &o->steps);
         if (option == 'b') ok = cli_number(optarg, 1, 4096, &o->batch);
         if (!ok) return cli_usage(USAGE, "unknown option or unusable value");
