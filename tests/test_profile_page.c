@@ -20,12 +20,12 @@
 static const MadeOptions PLAIN = {
     .steps = 6, .blocks = 4, .title = "train x.json", .device = "made up", .driver = "none 1"};
 
-static int close_and_remove(void **state)
+static int close_browser(void **state)
 {
+    (void)state;
     browser_close();
-    return own_folder_remove(state);
+    return 0;
 }
-#define BROWSER_TEST(f) cmocka_unit_test_setup_teardown(f, own_folder_make, close_and_remove)
 
 // ---- making and opening ------------------------------------------------------------------------
 
@@ -61,7 +61,7 @@ static void visit(const char *path)
 
 static MadeProfile *open_page(const MadeOptions *options, bool dark)
 {
-    browser_open(own_folder.text, 1280, 900, dark); // or skips
+    browser_open(1280, 900, dark); // or skips
     MadeProfile *made = made_profile(options);
     TestPath path = test_path(own_folder.text, "profile.html");
     write_page(path.text, &made->record, NULL);
@@ -349,7 +349,7 @@ static const char READER[] =
 static void chromium_reads_traces(void **state)
 {
     (void)state;
-    browser_open(own_folder.text, 800, 600, false);
+    browser_open(800, 600, false);
     MadeProfile *made = made_profile(&PLAIN);
     TestPath path = test_path(own_folder.text, "trace.json");
     Error err;
@@ -380,7 +380,7 @@ static void speedscope_reads_traces(void **state)
         print_message("skipped: STRATA_TEST_SPEEDSCOPE is not the folder of npm's speedscope\n");
         skip();
     }
-    browser_open(own_folder.text, 800, 600, false);
+    browser_open(800, 600, false);
     MadeOptions options = PLAIN;
     options.disorder = true;
     MadeProfile *made = made_profile(&options);
@@ -409,17 +409,17 @@ static void speedscope_reads_traces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BROWSER_TEST(a_page_shows_all_of_it),
-        BROWSER_TEST(headings_sort),
-        BROWSER_TEST(the_timeline_moves),
-        BROWSER_TEST(a_chosen_kernel_shines_everywhere),
-        BROWSER_TEST(comparisons_stand_beside_their_rows),
-        BROWSER_TEST(names_are_never_markup),
-        BROWSER_TEST(a_hundred_thousand_commands_stay_swift),
-        BROWSER_TEST(nothing_is_a_page_as_well),
-        BROWSER_TEST(chromium_reads_traces),
-        BROWSER_TEST(speedscope_reads_traces),
+        TEST(a_page_shows_all_of_it),
+        TEST(headings_sort),
+        TEST(the_timeline_moves),
+        TEST(a_chosen_kernel_shines_everywhere),
+        TEST(comparisons_stand_beside_their_rows),
+        TEST(names_are_never_markup),
+        TEST(a_hundred_thousand_commands_stay_swift),
+        TEST(nothing_is_a_page_as_well),
+        TEST(chromium_reads_traces),
+        TEST(speedscope_reads_traces),
         TEST(what_cannot_be_written_is_said),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, close_browser);
 }

@@ -26,6 +26,7 @@ enum { LIMIT_SECONDS = 120, NOTES = 4096 }; // generous: sanitizers and busy mac
 
 static struct {
     pid_t pid;
+    TestPath folder;
     int to, from;
     int last;         // id of the last message
     char session[64]; // of the one tab
@@ -51,11 +52,10 @@ static bool is_installed(const char *name)
     return system(line) == 0;
 }
 
-static void become(const char *folder, int width, int height, int in, int out)
+static void become(const char *folder, int in, int out)
 {
-    char data[TEST_PATH_SIZE + 32], size[64];
+    char data[TEST_PATH_SIZE + 32];
     snprintf(data, sizeof data, "--user-data-dir=%s/chromium", folder);
-    snprintf(size, sizeof size, "--window-size=%d,%d", width, height);
     int null = open("/dev/null", O_RDWR);
     // 3 and 4 may be any of these, so they go out of the way first.
     in = fcntl(in, F_DUPFD, 10);
@@ -73,7 +73,7 @@ static void become(const char *folder, int width, int height, int in, int out)
            "--no-first-run", "--disable-background-networking", "--disable-component-update",
            "--disable-sync", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars",
            "--force-device-scale-factor=1", "--host-resolver-rules=MAP * ~NOTFOUND",
-           "--remote-debugging-pipe", size, data, "about:blank", (char *)NULL);
+           "--remote-debugging-pipe", data, "about:blank", (char *)NULL);
     _exit(127);
 }
 
@@ -82,10 +82,15 @@ void browser_close(void)
     if (!browser.pid) return;
     close(browser.to); // which ends it
     close(browser.from);
-    for (int i = 0; i < 50 && waitpid(browser.pid, NULL, WNOHANG) == 0; i++) usleep(20000);
-    kill(-browser.pid, SIGKILL);
-    waitpid(browser.pid, NULL, WNOHANG);
+    bool ended = false;
+    for (int i = 0; i < 100 && !ended; i++) {
+        ended = waitpid(browser.pid, NULL, WNOHANG) != 0;
+        if (!ended) usleep(20000);
+    }
+    kill(-browser.pid, SIGKILL); // and what it may have left
+    if (!ended) waitpid(browser.pid, NULL, 0);
     free(browser.buffer);
+    test_folder_remove(&browser.folder);
     memset(&browser, 0, sizeof browser);
 }
 
@@ -236,18 +241,15 @@ static void attach(void)
     cJSON_Delete(session);
 }
 
-void browser_open(const char *folder, int width, int height, bool dark)
+static void start(void)
 {
     int to[2], from[2];
-    if (!is_installed(program())) {
-        print_message("skipped: no %s here (Debian package chromium)\n", program());
-        skip();
-    }
     signal(SIGPIPE, SIG_IGN);
+    browser.folder = test_folder_make();
     assert_true(pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0);
     browser.pid = fork();
     assert_int_not_equal(browser.pid, -1);
-    if (!browser.pid) become(folder, width, height, to[0], from[1]);
+    if (!browser.pid) become(browser.folder.text, to[0], from[1]);
     close(to[0]);
     close(from[1]);
     browser.to = to[1];
@@ -257,6 +259,15 @@ void browser_open(const char *folder, int width, int height, bool dark)
     command("Log.enable", NULL);
     command("Network.enable", NULL);
     command("Page.enable", NULL);
+}
+
+void browser_open(int width, int height, bool dark)
+{
+    if (!is_installed(program())) {
+        print_message("skipped: no %s here (Debian package chromium)\n", program());
+        skip();
+    }
+    if (!browser.pid) start();
     command("Emulation.setDeviceMetricsOverride",
             object("{\"width\":%d,\"height\":%d,\"deviceScaleFactor\":1,\"mobile\":false}", width,
                    height));

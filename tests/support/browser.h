@@ -6,10 +6,10 @@
 
 #include "base/json.h"
 
-// $STRATA_TEST_CHROMIUM or chromium; its files go into `folder`, the window is of that size.
-// Chromium knows no network. `dark`: what prefers-color-scheme says.
-void browser_open(const char *folder, int width, int height, bool dark);
-// Ends it, if it runs. In a test's teardown: it is called however the test ends.
+// $STRATA_TEST_CHROMIUM or chromium, with a folder of its own and no network; stays for the tests
+// that follow. The window is of that size; `dark` is what prefers-color-scheme says.
+void browser_open(int width, int height, bool dark);
+// Ends it, if it runs. In the teardown of the group.
 void browser_close(void);
 
 // Opens a page and waits until it is loaded.
