@@ -51,21 +51,6 @@ static TestPath file_of(const char *name)
     return test_path(folder.text, name);
 }
 
-// An option with a path in the test's folder.
-static TestPath with_path(const char *option, const char *name)
-{
-    TestPath text;
-    int length = snprintf(text.text, sizeof text.text, "%s=%s/%s", option, folder.text, name);
-    assert_true(length > 0 && length < TEST_PATH_SIZE);
-    return text;
-}
-
-static void check_absent(const char *name)
-{
-    FILE *file = fopen(file_of(name).text, "r");
-    if (file) fail_msg("%s is there", name);
-}
-
 #define PROFILE(...) CLI("profile", "train", config.text, __VA_ARGS__)
 #define SHORT "--warmup", "1", "--steps", "2"
 
@@ -113,7 +98,7 @@ static uint64_t sum_of_run(const char *out)
 static void trains_the_same_and_leaves_nothing(void **state)
 {
     (void)state;
-    TestPath set = with_path("out", "plain");
+    TestPath set = test_option("out", &folder, "plain");
     CliRun run = CLI("train", config.text, "--set", set.text, "--set", "save_every=2", "--set",
                      "steps=4", "--set", "warmup=1");
     if (run.status) fail_msg("%s", run.err);
@@ -128,7 +113,7 @@ static void trains_the_same_and_leaves_nothing(void **state)
         assert_int_equal(profile_steps(profile), 3);
         check_losses(profile, "plain", 1);
         cJSON_Delete(profile);
-        check_absent("out");
+        test_check_absent(file_of("out").text);
         assert_true(sum_of_run("plain") == before);
     }
 }
@@ -231,18 +216,6 @@ static void work_is_the_same_every_time(void **state)
 
 // ---- reports -----------------------------------------------------------------------------------
 
-static size_t count_fields(const char *line, size_t size)
-{
-    size_t count = 1;
-    bool quoted = false;
-    for (size_t i = 0; i < size; i++) {
-        if (line[i] == '"') quoted = !quoted;
-        count += line[i] == ',' && !quoted;
-    }
-    assert_false(quoted);
-    return count;
-}
-
 // A line for each row of all tables, and six for each of two accounts.
 static void check_csv(const cJSON *profile, const TestPath *path)
 {
@@ -253,7 +226,7 @@ static void check_csv(const cJSON *profile, const TestPath *path)
     char *text = test_read(path->text, &size);
     assert_int_equal(strncmp(text, "table,name,calls,total,", 23), 0);
     for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1, lines++)
-        assert_int_equal(count_fields(at, (size_t)(end - at)), 14);
+        assert_int_equal(cli_csv_fields(at, (size_t)(end - at)), 14);
     assert_int_equal(lines, rows);
     free(text);
 }
@@ -278,7 +251,7 @@ static void all_reports_of_one_run(void **state)
              json = file_of("all.json");
     CliRun run = PROFILE(SHORT, "--by", "kernel,block", "--by", "phase", "--by", "shape", "--top",
                          "3", "--csv", csv.text, "--trace", trace.text, "--html", html.text,
-                         with_path("--json", "all.json").text);
+                         test_option("--json", &folder, "all.json").text);
     static const char *const parts[] = {"steps 2, warmup 1",
                                         "\nkernel ",
                                         "\nblock ",
@@ -457,19 +430,19 @@ static void failures_leave_nothing(void **state)
     assert_cli_fails(CLI("profile", "train", file_of("none.json").text), 1, "none.json");
     assert_cli_fails(PROFILE(SHORT, "--set", "nonsense=1"), 1, "nonsense");
     assert_cli_fails(PROFILE(SHORT, "--device", "no such"), 1, "no such");
-    assert_cli_fails_after_notes(PROFILE(SHORT, "--set", with_path("model", "none").text, "--json",
-                                         "--csv", file_of("left.csv").text),
+    assert_cli_fails_after_notes(PROFILE(SHORT, "--set", test_option("model", &folder, "none").text,
+                                         "--json", "--csv", file_of("left.csv").text),
                                  1, "none");
     for (int i = 0; i < 4; i++) {
-        TestPath bad = with_path(outputs[i], "none/report");
+        TestPath bad = test_option(outputs[i], &folder, "none/report");
         assert_cli_fails(PROFILE(SHORT, "--csv", file_of("left.csv").text,
-                                 with_path("--json", "left.json").text, bad.text),
+                                 test_option("--json", &folder, "left.json").text, bad.text),
                          1, "none/report");
     }
-    check_absent("left.csv");
-    check_absent("left.json");
-    check_absent("none");
-    check_absent("out");
+    test_check_absent(file_of("left.csv").text);
+    test_check_absent(file_of("left.json").text);
+    test_check_absent(file_of("none").text);
+    test_check_absent(file_of("out").text);
 }
 
 int main(void)

@@ -39,21 +39,6 @@ static TestPath file_of(const char *name)
     return test_path(folder.text, name);
 }
 
-// An option with a path in the test's folder.
-static TestPath with_path(const char *option, const char *name)
-{
-    TestPath text;
-    int length = snprintf(text.text, sizeof text.text, "%s=%s/%s", option, folder.text, name);
-    assert_true(length > 0 && length < TEST_PATH_SIZE);
-    return text;
-}
-
-static void check_absent(const char *name)
-{
-    FILE *file = fopen(file_of(name).text, "r");
-    if (file) fail_msg("%s is there", name);
-}
-
 #define PROFILE(...) CLI("profile", "generate", model.text, __VA_ARGS__)
 #define PROMPT "--prompt", "Write a word."
 #define SHORT PROMPT, "--steps", "4"
@@ -258,8 +243,9 @@ static void all_reports_of_one_run(void **state)
     (void)state;
     TestPath csv = file_of("all.csv"), trace = file_of("trace.json"), html = file_of("page.html"),
              json = file_of("all.json");
-    CliRun run = PROFILE(SHORT, "--by", "phase,block", "--csv", csv.text, "--trace", trace.text,
-                         "--html", html.text, with_path("--json", "all.json").text, "--serialize");
+    CliRun run =
+        PROFILE(SHORT, "--by", "phase,block", "--csv", csv.text, "--trace", trace.text, "--html",
+                html.text, test_option("--json", &folder, "all.json").text, "--serialize");
     static const char *const parts[] = {"\ngenerate ", "\nsteps 4, warmup 1\n",
                                         "\nphase ",    "\nprompt ",
                                         "\ndecode ",   "\nblock 3 ",
@@ -365,10 +351,10 @@ static void failures_leave_nothing(void **state)
                      "damaged.json");
     for (int i = 0; i < 4; i++)
         assert_cli_fails(
-            PROFILE(SHORT, "--csv", left.text, with_path(outputs[i], "none/file").text), 1,
-            "none/file");
-    check_absent("left.csv");
-    check_absent("none");
+            PROFILE(SHORT, "--csv", left.text, test_option(outputs[i], &folder, "none/file").text),
+            1, "none/file");
+    test_check_absent(file_of("left.csv").text);
+    test_check_absent(file_of("none").text);
 }
 
 int main(void)
