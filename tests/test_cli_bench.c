@@ -281,18 +281,6 @@ static void documents_and_chats_are_prompts(void **state)
 
 // ---- the other formats -------------------------------------------------------------------------
 
-static size_t count_fields(const char *line, size_t size)
-{
-    size_t count = 1;
-    bool quoted = false;
-    for (size_t i = 0; i < size; i++) {
-        if (line[i] == '"') quoted = !quoted;
-        count += line[i] == ',' && !quoted;
-    }
-    assert_false(quoted);
-    return count;
-}
-
 static void check_csv(CliRun run, size_t lines, const char *header, const char *part)
 {
     size_t fields = 0, count = 0;
@@ -300,8 +288,8 @@ static void check_csv(CliRun run, size_t lines, const char *header, const char *
     assert_true(!strncmp(run.out, header, strlen(header)) && strstr(run.out, part));
     for (const char *at = run.out; *at; count++) {
         size_t size = strcspn(at, "\n");
-        if (!fields) fields = count_fields(at, size);
-        assert_int_equal(count_fields(at, size), fields);
+        if (!fields) fields = cli_csv_fields(at, size);
+        assert_int_equal(cli_csv_fields(at, size), fields);
         at += size + 1;
     }
     assert_int_equal(count, lines);

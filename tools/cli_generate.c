@@ -152,6 +152,7 @@ int generate_parse(GenerateCommand *o, ProfilingOptions *profiling, int argc, ch
         return cli_usage(usage, "--depth all stands alone");
     o->batch.alpaca = o->alpaca;
     if (profiling && profiling->steps) o->decode.max_tokens = profiling->steps;
+    if (profiling && o->batch.in) profiling->warmup = 0; // answers are written once
     o->folder = o->decode.folder = argv[optind];
     return -1;
 }

@@ -75,9 +75,20 @@ bool reports_check(const ReportOptions *o, Error *err)
     return true;
 }
 
+static bool check_writable(const char *path, Error *err)
+{
+    FileWriter writer;
+    if (!path) return true;
+    if (!file_writer_open(&writer, path, err)) return false;
+    file_writer_abort(&writer);
+    return true;
+}
+
 bool reports_begin(ReportOptions *o, Error *err)
 {
-    return !o->compare || (o->old = compare_read(o->compare, err)) != NULL;
+    return check_writable(o->csv, err) && check_writable(o->trace, err) &&
+           check_writable(o->html, err) && check_writable(o->json_file, err) &&
+           (!o->compare || (o->old = compare_read(o->compare, err)) != NULL);
 }
 
 void reports_end(ReportOptions *o)

@@ -52,7 +52,8 @@ enum {
 bool reports_option(ReportOptions *options, int option, const char *value, bool *known, Error *err);
 // Options that do not belong together: a message for cli_usage.
 bool reports_check(const ReportOptions *options, Error *err);
-// Reads what is compared with, so that a wrong file is told before anything is measured.
+// Reads what is compared with, and looks whether what is to be written can be, so that a wrong file
+// is told before anything is measured.
 bool reports_begin(ReportOptions *options, Error *err);
 void reports_end(ReportOptions *options);
 

@@ -25,6 +25,24 @@ static bool load(Loaded *loaded, Profiling *profiling, const GenerateCommand *co
            cli_load_on(loaded, profiling->gpu, command->folder, command->weights, err);
 }
 
+// Fewer steps than were asked for.
+static void note_end(const GenerateCommand *command, const Profiling *profiling)
+{
+    uint64_t wanted = profiling->options->steps;
+    if (!command->batch.in && profiling->count < wanted)
+        fprintf(stderr, "the text ended behind %zu of %llu tokens\n", profiling->count,
+                (unsigned long long)wanted);
+}
+
+static bool run(const GenerateCommand *command, Profiling *profiling, Loaded *loaded,
+                const char *text, int *status, Error *err)
+{
+    if (!load(loaded, profiling, command, err) || !generate_run(command, loaded, text, err))
+        return false;
+    note_end(command, profiling);
+    return profiling_report(profiling, "generate", command->folder, status, err);
+}
+
 int cmd_profile_generate(int argc, char **argv)
 {
     ProfilingOptions options = profiling_defaults(0, 1);
@@ -40,9 +58,7 @@ int cmd_profile_generate(int argc, char **argv)
     bool batch = command.batch.in != NULL;
     char *text = batch ? NULL : generate_text(&command, &err);
     status = EXIT_OK;
-    bool ok = (batch || text) && load(&loaded, &profiling, &command, &err) &&
-              generate_run(&command, &loaded, text, &err) &&
-              profiling_report(&profiling, "generate", command.folder, &status, &err);
+    bool ok = (batch || text) && run(&command, &profiling, &loaded, text, &status, &err);
     loaded.gpu = NULL; // which profiling closes
     cli_unload(&loaded);
     profiling_close(&profiling);

@@ -11,6 +11,7 @@
 typedef struct {
     Profiling profiling;
     volatile sig_atomic_t stop;
+    const TrainConfig *config;
     uint64_t steps; // in all
     bool terminal;
 } Run;
@@ -34,7 +35,15 @@ static void show(const Run *run, const StepReport *report)
 static bool began(void *user, uint64_t step, Error *err)
 {
     Run *run = user;
-    (void)step, (void)err;
+    uint64_t most = run->config->steps, warmup = run->profiling.options->warmup;
+    (void)step; // 0: nothing is resumed
+    if (most <= warmup)
+        return error_set(err, "steps: %llu, but %llu of --warmup come first",
+                         (unsigned long long)most, (unsigned long long)warmup);
+    if (run->steps > most) {
+        fprintf(stderr, "the training ends with step %llu\n", (unsigned long long)most);
+        run->steps = most;
+    }
     profiling_start(&run->profiling);
     return true;
 }
@@ -55,6 +64,7 @@ static bool profile(TrainConfig *config, ProfilingOptions *options, const char *
                     const char *device, int *status, Error *err)
 {
     Run run = {.profiling = {.options = options},
+               .config = config,
                .steps = options->steps + options->warmup,
                .terminal = isatty(STDERR_FILENO)};
     const TrainEvents events = {.user = &run, .begin = began, .note = note, .stepped = stepped};

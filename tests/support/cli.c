@@ -106,3 +106,15 @@ void cli_check_output(const CliRun *run, const char *part, const char *file, int
                 part, run->out, run->err);
     _fail(file, line);
 }
+
+size_t cli_csv_fields(const char *line, size_t size)
+{
+    size_t count = 1;
+    bool quoted = false;
+    for (size_t i = 0; i < size; i++) {
+        if (line[i] == '"') quoted = !quoted;
+        count += line[i] == ',' && !quoted;
+    }
+    assert_false(quoted);
+    return count;
+}

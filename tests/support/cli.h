@@ -50,4 +50,7 @@ void cli_check_failure(CliRun run, int status, const char *part, bool notes, con
 #define assert_cli_prints(run, part) cli_check_output(&(run), part, __FILE__, __LINE__)
 void cli_check_output(const CliRun *run, const char *part, const char *file, int line);
 
+// Fields of a line of CSV, of `size` bytes without its end.
+size_t cli_csv_fields(const char *line, size_t size);
+
 #endif

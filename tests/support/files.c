@@ -40,6 +40,20 @@ TestPath test_path(const char *folder, const char *name)
     return path;
 }
 
+TestPath test_option(const char *option, const TestPath *folder, const char *name)
+{
+    TestPath text;
+    int length = snprintf(text.text, sizeof text.text, "%s=%s/%s", option, folder->text, name);
+    assert_true(length > 0 && length < TEST_PATH_SIZE);
+    return text;
+}
+
+void test_check_absent(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    if (file) fail_msg("%s is there", path);
+}
+
 TestPath test_folder_make(void)
 {
     const char *parent = getenv("TMPDIR");

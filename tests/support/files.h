@@ -27,6 +27,10 @@ int own_folder_remove(void **state);
 size_t test_folder_count(const char *folder);
 
 TestPath test_path(const char *folder, const char *name);
+// "OPTION=FOLDER/name", as one argument of a program.
+TestPath test_option(const char *option, const TestPath *folder, const char *name);
+// Nothing is at that path.
+void test_check_absent(const char *path);
 
 // Writes bytes (size), or a text, to FOLDER/name and gives that path.
 TestPath test_write(const TestPath *folder, const char *name, const void *bytes, size_t size);
