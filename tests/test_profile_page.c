@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,19 @@ static int close_browser(void **state)
 
 // ---- making and opening ------------------------------------------------------------------------
 
+// A compiler that tells of each pipeline registers and no spills, and nothing else.
+static Compiled made_up(const SummaryTable *pipelines)
+{
+    Compiled c = {.fields = calloc(pipelines->count + 1, sizeof *c.fields), .statistics = true};
+    assert_non_null(c.fields);
+    for (; c.count < pipelines->count; c.count++) {
+        for (int f = 0; f < FIELD_COUNT; f++) c.fields[c.count][f] = NAN;
+        c.fields[c.count][FIELD_REGISTERS] = 20 + (double)c.count;
+        c.fields[c.count][FIELD_SPILLS] = 0;
+    }
+    return c;
+}
+
 // `compared`: JSON as of compare.h, or NULL.
 static void write_page(const char *path, const ProfileRecord *record, const char *compared)
 {
@@ -37,11 +51,14 @@ static void write_page(const char *path, const ProfileRecord *record, const char
     ProfileSummary summary;
     Error err = {0};
     if (!summary_make(&summary, record, &ceilings, &err)) fail_msg("%s", err.text);
-    const ProfileReport report = {&summary, "0.1.0", "2026-01-02T03:04:05Z", &setting, 1};
+    Compiled compiled = made_up(&summary.tables[SUMMARY_PIPELINES]);
+    const ProfileReport report = {&summary, "0.1.0", "2026-01-02T03:04:05Z",
+                                  &setting, 1,       &compiled};
     cJSON *json = table_json(&report, &err);
     if (json && compared) cJSON_AddItemToObject(json, "compared", cJSON_Parse(compared));
     if (!json || !page_write(path, record, json, &err)) fail_msg("%s", err.text);
     cJSON_Delete(json);
+    compiled_free(&compiled);
     summary_free(&summary);
 }
 
@@ -270,6 +287,32 @@ static void comparisons_stand_beside_their_rows(void **state)
     made_profile_free(made);
 }
 
+static void pipelines_show_what_compilers_say(void **state)
+{
+    (void)state;
+    MadeProfile *made = open_page(&PLAIN, false);
+    static const char cell[] =
+        "[...document.querySelectorAll('#table-pipeline tbody tr')].map(row => "
+        "row.cells[[...document.querySelectorAll('#table-pipeline th')].findIndex(head => "
+        "head.textContent === '%s')].textContent).sort().join()";
+    char text[400];
+    assert_page("document.querySelectorAll('#table-pipeline tbody tr').length === 18");
+    snprintf(text, sizeof text, cell, "registers");
+    char *registers = browser_text(text);
+    assert_string_equal(registers, "20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,36,37");
+    snprintf(text, sizeof text, cell, "spills");
+    char *spills = browser_text(text); // 0 is something, too
+    assert_string_equal(spills, "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0");
+    assert_page("![...document.querySelectorAll('th')].some(head => head.textContent === "
+                "'occupancy')");
+    assert_page("![...document.querySelectorAll('#table-kernel th')].some(head => "
+                "head.textContent === 'registers')");
+    check_quiet();
+    free(registers);
+    free(spills);
+    made_profile_free(made);
+}
+
 static void names_are_never_markup(void **state)
 {
     (void)state;
@@ -414,6 +457,7 @@ int main(void)
         TEST(the_timeline_moves),
         TEST(a_chosen_kernel_shines_everywhere),
         TEST(comparisons_stand_beside_their_rows),
+        TEST(pipelines_show_what_compilers_say),
         TEST(names_are_never_markup),
         TEST(a_hundred_thousand_commands_stay_swift),
         TEST(nothing_is_a_page_as_well),

@@ -415,7 +415,7 @@ static void csv_reads_back(void **state)
     assert_string_equal(fields[0], "table");
     assert_string_equal(fields[13], "limit");
     bool found = false;
-    for (int kind = 0; kind < SUMMARY_TABLES; kind++)
+    for (int kind = 0; kind < SUMMARY_PIPELINES; kind++)
         for (size_t i = 0; i < s.tables[kind].count; i++) {
             const SummaryRow *row = &s.tables[kind].rows[i];
             const double values[] = {(double)row->calls,   row->total,          row->median,

@@ -1,5 +1,6 @@
 // The reports of a profile: see cli_profile.h.
 #include "cli_profile.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "profile/page.h"
 #include "profile/trace.h"
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 ReportOptions reports_defaults(void)
 {
@@ -25,7 +27,9 @@ static bool parse_kinds(unsigned *kinds, const char *text, Error *err)
                                          strncmp(SUMMARY_NAMES[kind], at, length) != 0))
             kind++;
         if (kind == SUMMARY_TABLES)
-            return error_set(err, "--by '%.40s': a list of kernel, block, phase, shape is expected",
+            return error_set(err,
+                             "--by '%.40s': a list of kernel, block, phase, shape, pipeline is "
+                             "expected",
                              text);
         *kinds |= 1u << kind;
         at += length;
@@ -97,6 +101,39 @@ void reports_end(ReportOptions *o)
     o->old = NULL;
 }
 
+// ---- what compilers say ------------------------------------------------------------------------
+
+// Drivers may take minutes. After a second it is told, on a terminal in a line that counts.
+static void show_compiling(void *began, size_t done, size_t count)
+{
+    static bool told;
+    bool terminal = isatty(STDERR_FILENO), late = clock_seconds() - *(double *)began > 1;
+    if (!done) told = false;
+    if (late && (terminal || !told))
+        fprintf(stderr, "%sasking the compiler of pipelines: %zu of %zu%s", terminal ? "\r" : "",
+                done, count, terminal ? "" : "\n");
+    told |= late;
+    if (terminal && told && done + 1 == count) fputs("\r\033[K", stderr);
+}
+
+static bool wants_compiled(const ReportOptions *o, unsigned kinds)
+{
+    return kinds & 1u << SUMMARY_PIPELINES || o->json || o->json_file || o->html;
+}
+
+// Where it fails times are shown alone: what was measured is not lost for it.
+static const Compiled *read_compiled(Compiled *compiled, Gpu *gpu, const ProfileSummary *summary)
+{
+    Error err;
+    double began = clock_seconds();
+    const SummaryTable *pipelines = &summary->tables[SUMMARY_PIPELINES];
+    if (!compiled_read(compiled, gpu, pipelines, show_compiling, &began, &err))
+        fprintf(stderr, "what the compiler says is not shown: %s\n", err.text);
+    else
+        return compiled;
+    return NULL;
+}
+
 // ---- writing -----------------------------------------------------------------------------------
 
 static bool write_csv(const char *path, const ProfileReport *report, unsigned kinds, Error *err)
@@ -132,11 +169,14 @@ static bool write_json(const ReportOptions *o, const ProfileReport *report,
     return ok;
 }
 
+// `statistics`: the driver tells of its compiler.
 static bool write_all(const ReportOptions *o, const ProfileReport *report, unsigned kinds,
-                      const ProfileComparison *comparison, Error *err)
+                      bool statistics, const ProfileComparison *comparison, Error *err)
 {
     if (!o->json) {
         table_print(stdout, report, kinds, o->top);
+        if (statistics && !(kinds & 1u << SUMMARY_PIPELINES))
+            puts("registers, spills, occupancy of each pipeline: --by pipeline");
         if (comparison) compare_print(stdout, comparison);
         fflush(stdout);
     }
@@ -146,23 +186,27 @@ static bool write_all(const ReportOptions *o, const ProfileReport *report, unsig
            write_json(o, report, comparison, err);
 }
 
-bool reports_write(const ReportOptions *o, const ProfileRecord *record, const Ceilings *ceilings,
-                   const ProfileSetting *settings, size_t setting_count, int *status, Error *err)
+bool reports_write(const ReportOptions *o, Gpu *gpu, const ProfileRecord *record,
+                   const Ceilings *ceilings, const ProfileSetting *settings, size_t setting_count,
+                   int *status, Error *err)
 {
     char date[CLI_DATE];
     unsigned kinds = o->kinds ? o->kinds : 1u << SUMMARY_KERNELS;
     ProfileSummary summary;
     ProfileComparison comparison = {0};
-    const ProfileReport report = {.summary = &summary,
-                                  .version = STRATA_VERSION,
-                                  .date = cli_date(time(NULL), date),
-                                  .settings = settings,
-                                  .setting_count = setting_count};
-    bool ok = summary_make(&summary, record, ceilings, err) &&
-              (!o->old || compare_make(&comparison, o->old, &report, kinds, o->tolerance, err)) &&
-              write_all(o, &report, kinds, o->old ? &comparison : NULL, err);
+    Compiled compiled = {0};
+    ProfileReport report = {.summary = &summary,
+                            .version = STRATA_VERSION,
+                            .date = cli_date(time(NULL), date),
+                            .settings = settings,
+                            .setting_count = setting_count};
+    bool ok = summary_make(&summary, record, ceilings, err);
+    if (ok && wants_compiled(o, kinds)) report.compiled = read_compiled(&compiled, gpu, &summary);
+    ok = ok && (!o->old || compare_make(&comparison, o->old, &report, kinds, o->tolerance, err)) &&
+         write_all(o, &report, kinds, gpu_has_statistics(gpu), o->old ? &comparison : NULL, err);
     if (ok && comparison.regressed) *status = EXIT_SLOWER;
     comparison_free(&comparison);
+    compiled_free(&compiled);
     summary_free(&summary);
     return ok;
 }

@@ -43,7 +43,7 @@ enum {
         "tolerance", required_argument, NULL, OPTION_TOLERANCE                                     \
     }
 #define REPORT_USAGE                                                                               \
-    "[--by kernel|block|phase|shape[,...]]... [--top N] [--csv FILE] [--json[=FILE]]"              \
+    "[--by kernel|block|phase|shape|pipeline[,...]]... [--top N] [--csv FILE] [--json[=FILE]]"     \
     " [--trace FILE.json] [--html FILE]"                                                           \
     " [--compare OLD.json [--tolerance PERCENT]]"
 
@@ -57,11 +57,12 @@ bool reports_check(const ReportOptions *options, Error *err);
 bool reports_begin(ReportOptions *options, Error *err);
 void reports_end(ReportOptions *options);
 
-// Makes the summary of the record and writes every report: tables (or JSON) and the comparison to
-// standard output, in what the runs differ otherwise to standard error, CSV, JSON, trace and page
-// to their files. *status becomes EXIT_SLOWER where something regressed past --tolerance, and is
-// not touched otherwise.
-bool reports_write(const ReportOptions *options, const ProfileRecord *record,
+// Makes the summary of the record, which is one of gpu, asks its compiler of the pipelines that ran
+// where a report shows that (--by pipeline, --json, --html), and writes every report: tables (or
+// JSON) and the comparison to standard output, in what the runs differ otherwise to standard error,
+// CSV, JSON, trace and page to their files. *status becomes EXIT_SLOWER where something regressed
+// past --tolerance, and is not touched otherwise.
+bool reports_write(const ReportOptions *options, Gpu *gpu, const ProfileRecord *record,
                    const Ceilings *ceilings, const ProfileSetting *settings, size_t setting_count,
                    int *status, Error *err);
 

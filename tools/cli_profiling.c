@@ -115,5 +115,6 @@ bool profiling_report(Profiling *p, const char *command, const char *what, int *
     warn(&record.data);
     if (p->failed || !gpu_profile_whole(p->gpu))
         return error_set(err, "out of memory for the profile: fewer --steps need less");
-    return reports_write(&p->options->reports, &record, &p->ceilings, settings, 2, status, err);
+    return reports_write(&p->options->reports, p->gpu, &record, &p->ceilings, settings, 2, status,
+                         err);
 }

@@ -2,10 +2,9 @@
 // every variant, runs nothing, and prints what the driver's compiler says of each. Not a
 // measurement.
 #include "cli.h"
-#include "gpu/statistics.h"
+#include "profile/fields.h"
 #include "profile/static_kernels.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +84,7 @@ static void compile(Static *all, Result *result)
     if (!is_compiled(all, p)) return;
     if (getenv("STRATA_VERBOSE")) {
         char constants[GPU_CONSTANTS * 11];
-        static_constants_text(constants, p->constants);
+        constants_text(constants, p->constants);
         fprintf(stderr, "compiling %s %s\n", kernel_sources[p->kernel].name, constants);
     }
     bool ok = pipeline_statistics_read(&result->statistics, all->gpu, p->kernel, p->constants,
@@ -161,9 +160,7 @@ static void add_identity(cJSON *object, const StaticPipeline *p)
     cJSON_AddStringToObject(object, "kernel", kernel_sources[p->kernel].name);
     cJSON_AddStringToObject(object, "file", kernel_sources[p->kernel].file);
     cJSON_AddStringToObject(object, "macros", kernel_sources[p->kernel].macros);
-    cJSON *constants = cJSON_AddArrayToObject(object, "constants");
-    for (int i = 0; i < GPU_CONSTANTS; i++)
-        cJSON_AddItemToArray(constants, cJSON_CreateNumber(p->constants[i]));
+    constants_json(object, p->constants);
     cJSON_AddBoolToObject(object, "chosen", p->chosen);
     cJSON_AddStringToObject(object, "shape", p->what);
     cJSON *rows = cJSON_AddArrayToObject(object, "rows");
@@ -176,13 +173,7 @@ static cJSON *result_json(const Result *result)
     cJSON *object = cJSON_CreateObject();
     add_identity(object, result->pipeline);
     cJSON_AddNumberToObject(object, "compile_ms", result->statistics.compile_ms);
-    for (int f = 0; f < FIELD_COUNT; f++) {
-        double value = result->statistics.fields[f];
-        if (isnan(value))
-            cJSON_AddNullToObject(object, STATISTIC_FIELDS[f].name);
-        else
-            cJSON_AddNumberToObject(object, STATISTIC_FIELDS[f].name, value);
-    }
+    fields_json(object, result->statistics.fields);
     cJSON *list = cJSON_AddArrayToObject(object, "executables");
     for (uint32_t i = 0; i < result->statistics.executable_count; i++)
         cJSON_AddItemToArray(list, executable_json(&result->statistics.executables[i]));
@@ -217,9 +208,7 @@ static bool print_json(const Static *all, Error *err)
     cJSON_AddStringToObject(object, "driver", info->driver);
     cJSON_AddStringToObject(object, "vulkan", info->vulkan);
     cJSON_AddBoolToObject(object, "statistics", gpu_has_statistics(all->gpu));
-    cJSON *fields = cJSON_AddObjectToObject(object, "fields");
-    for (int f = 0; f < FIELD_COUNT; f++)
-        cJSON_AddStringToObject(fields, STATISTIC_FIELDS[f].name, STATISTIC_FIELDS[f].meaning);
+    fields_json_meanings(cJSON_AddObjectToObject(object, "fields"));
     cJSON *pipelines = cJSON_AddArrayToObject(object, "pipelines");
     cJSON *refused = cJSON_AddArrayToObject(object, "refused");
     for (size_t i = 0; i < all->pipelines.count; i++) {
@@ -236,122 +225,87 @@ static bool print_json(const Static *all, Error *err)
 
 static void print_csv(const Static *all)
 {
+    bool all_fields[FIELD_COUNT];
+    for (int f = 0; f < FIELD_COUNT; f++) all_fields[f] = true;
     printf("kernel,constants,chosen,shape,rows,compile_ms");
-    for (int f = 0; f < FIELD_COUNT; f++) printf(",%s", STATISTIC_FIELDS[f].name);
+    fields_csv_names(stdout, all_fields);
     printf("\n");
     for (size_t i = 0; i < all->pipelines.count; i++) {
         const Result *result = &all->results[i];
         const StaticPipeline *p = result->pipeline;
         char constants[GPU_CONSTANTS * 11];
         if (result->state != COMPILED) continue;
-        static_constants_text(constants, p->constants);
+        constants_text(constants, p->constants);
         printf("%s,\"%s\",%d,%s,", kernel_sources[p->kernel].name, constants, p->chosen, p->what);
         for (uint32_t r = 0; r < p->row_count; r++) printf(r ? " %u" : "%u", p->rows[r]);
         printf(",%.3f", result->statistics.compile_ms);
-        for (int f = 0; f < FIELD_COUNT; f++) {
-            double value = result->statistics.fields[f];
-            if (isnan(value))
-                printf(",");
-            else
-                printf(",%.10g", value);
-        }
+        fields_csv(stdout, result->statistics.fields, all_fields);
         printf("\n");
     }
 }
 
 // ---- the table ---------------------------------------------------------------------------------
 
-enum { COLUMNS = 2 + FIELD_COUNT + 2, CELL = 64 };
+enum { FIELDS = 2, COLUMN_ROWS = FIELDS + FIELD_COUNT, COLUMN_SHAPE, COLUMNS };
 
-static void fill_row(char cells[COLUMNS][CELL], const Result *result)
+static void put_head(TableLine *line)
+{
+    snprintf(line->cells[0], TABLE_CELL, "kernel");
+    snprintf(line->cells[1], TABLE_CELL, "constants");
+    fields_put_names(line, FIELDS);
+    snprintf(line->cells[COLUMN_ROWS], TABLE_CELL, "rows");
+    snprintf(line->cells[COLUMN_SHAPE], TABLE_CELL, "first shape");
+}
+
+static void put_result(TableLine *line, const Result *result)
 {
     const StaticPipeline *p = result->pipeline;
+    char constants[GPU_CONSTANTS * 11];
     int at = 0;
-    snprintf(cells[0], CELL, "%s", kernel_sources[p->kernel].name);
-    static_constants_text(cells[1], p->constants);
-    for (int f = 0; f < FIELD_COUNT; f++) {
-        cells[2 + f][0] = 0;
-        if (!isnan(result->statistics.fields[f]))
-            snprintf(cells[2 + f], CELL, "%.6g", result->statistics.fields[f]);
-    }
-    cells[2 + FIELD_COUNT][0] = 0;
+    constants_text(constants, p->constants);
+    snprintf(line->cells[0], TABLE_CELL, "%s", kernel_sources[p->kernel].name);
+    snprintf(line->cells[1], TABLE_CELL, "%s", constants);
+    fields_put(line, FIELDS, result->statistics.fields);
     for (uint32_t r = 0; r < p->row_count; r++)
-        at += snprintf(cells[2 + FIELD_COUNT] + at, (size_t)(CELL - at), r ? " %u" : "%u",
+        at += snprintf(line->cells[COLUMN_ROWS] + at, (size_t)(TABLE_CELL - at), r ? " %u" : "%u",
                        p->rows[r]);
-    snprintf(cells[3 + FIELD_COUNT], CELL, "%s", p->what);
+    snprintf(line->cells[COLUMN_SHAPE], TABLE_CELL, "%s", p->what);
 }
 
-static void fill_head(char cells[COLUMNS][CELL])
+// The table, and what its columns count.
+static bool print_results(const Static *all, Error *err)
 {
-    snprintf(cells[0], CELL, "kernel");
-    snprintf(cells[1], CELL, "constants");
-    for (int f = 0; f < FIELD_COUNT; f++)
-        snprintf(cells[2 + f], CELL, "%s", STATISTIC_FIELDS[f].name);
-    snprintf(cells[2 + FIELD_COUNT], CELL, "rows");
-    snprintf(cells[3 + FIELD_COUNT], CELL, "first shape");
-}
-
-// How wide each column is; 0 where the driver says nothing.
-static void find_widths(int widths[COLUMNS], const Static *all)
-{
-    char cells[COLUMNS][CELL], head[COLUMNS][CELL];
-    fill_head(head);
-    memset(widths, 0, COLUMNS * sizeof *widths);
-    for (size_t i = 0; i < all->pipelines.count; i++) {
-        if (all->results[i].state != COMPILED) continue;
-        fill_row(cells, &all->results[i]);
-        for (int c = 0; c < COLUMNS; c++)
-            if ((int)strlen(cells[c]) > widths[c]) widths[c] = (int)strlen(cells[c]);
-    }
-    for (int c = 0; c < COLUMNS; c++)
-        if (widths[c] && (int)strlen(head[c]) > widths[c]) widths[c] = (int)strlen(head[c]);
-}
-
-static void print_cells(char cells[COLUMNS][CELL], const int widths[COLUMNS])
-{
-    printf("%-*s", widths[0], cells[0]);
-    for (int c = 1; c < COLUMNS; c++) {
-        bool number = c >= 2 && c < 2 + FIELD_COUNT, last = c == COLUMNS - 1;
-        if (widths[c]) printf("  %*s", last ? 0 : number ? widths[c] : -widths[c], cells[c]);
-    }
-    printf("\n");
-}
-
-// What the columns count.
-static void print_meanings(const int widths[COLUMNS])
-{
-    printf("\n");
-    for (int f = 0; f < FIELD_COUNT; f++)
-        if (widths[2 + f])
-            printf("%-17s%s\n", STATISTIC_FIELDS[f].name, STATISTIC_FIELDS[f].meaning);
-    printf(
-        "%-17s%s\n", "constants",
-        "specialization constants 0, 1, ...: invocations of a workgroup, of a row, the kernel's");
-}
-
-static void print_table(const Static *all)
-{
-    const GpuInfo *info = gpu_info(all->gpu);
-    char cells[COLUMNS][CELL];
-    int widths[COLUMNS];
-    size_t hidden = left_out(all);
-    printf("%s, %s, Vulkan %s%s\n\n", info->name, info->driver, info->vulkan,
-           gpu_has_statistics(all->gpu) ? "" : ": tells no statistics");
-    find_widths(widths, all);
-    fill_head(cells);
-    print_cells(cells, widths);
+    bool known[FIELD_COUNT] = {false};
+    size_t used = 1;
+    TableLine *lines = calloc(all->pipelines.count + 1, sizeof *lines);
+    if (!lines) return error_set(err, "out of memory for a table");
+    put_head(lines);
     for (size_t i = 0; i < all->pipelines.count; i++) {
         const Result *result = &all->results[i];
         if (result->state != COMPILED) continue;
-        fill_row(cells, result);
-        print_cells(cells, widths);
+        put_result(&lines[used++], result);
+        fields_add_known(known, result->statistics.fields);
     }
-    print_meanings(widths);
+    columns_print(stdout, lines, used, COLUMNS, 3u | 3u << COLUMN_ROWS);
+    free(lines);
+    printf("\n");
+    fields_print_meanings(stdout, known);
+    return true;
+}
+
+static bool print_table(const Static *all, Error *err)
+{
+    const GpuInfo *info = gpu_info(all->gpu);
+    size_t hidden = left_out(all);
+    printf("%s, %s, Vulkan %s%s\n\n", info->name, info->driver, info->vulkan,
+           gpu_has_statistics(all->gpu) ? "" : ": tells no statistics");
+    if (!print_results(all, err)) return false;
     if (hidden)
         printf("\n%zu more of variants that ops do not choose on this device: --all\n", hidden);
     for (int k = 0; k < KERNEL_COUNT; k++)
         if (all->pipelines.missing[k] && is_wanted(all->options, (Kernel)k))
             printf("skipped %s: needs %s\n", kernel_sources[k].name, all->pipelines.missing[k]);
+    return true;
 }
 
 // ---- the command -------------------------------------------------------------------------------
@@ -363,7 +317,7 @@ static int report_refusals(const Static *all)
     for (size_t i = 0; i < all->pipelines.count; i++) {
         char constants[GPU_CONSTANTS * 11];
         if (all->results[i].state != REFUSED) continue;
-        static_constants_text(constants, all->results[i].pipeline->constants);
+        constants_text(constants, all->results[i].pipeline->constants);
         fprintf(stderr, "strata: %s; refused with constants %s\n", all->results[i].refusal.text,
                 constants);
         status = EXIT_FAILED;
@@ -381,7 +335,7 @@ static int run(const Options *options)
     else if (ok && options->csv)
         print_csv(&all);
     else if (ok)
-        print_table(&all);
+        ok = print_table(&all, &err);
     int status = ok ? report_refusals(&all) : cli_fail(&err);
     static_close(&all);
     return status;

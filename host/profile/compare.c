@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
     OldRow *rows; // (count) by name
     size_t count;
+    bool absent; // the file has no such table
 } OldTable;
 
 struct ProfileOld {
@@ -79,6 +80,8 @@ static bool read_table(ProfileOld *old, int kind, const cJSON *tables, Error *er
 {
     OldTable *table = &old->tables[kind];
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(tables, SUMMARY_NAMES[kind]), *item;
+    table->absent = !list && kind == SUMMARY_PIPELINES;
+    if (table->absent) return true;
     if (!cJSON_IsArray(list))
         return error_set(err, "%s: key 'tables': key '%s': a list of rows is expected", old->path,
                          SUMMARY_NAMES[kind]);
@@ -191,12 +194,14 @@ static const char *text_of(const cJSON *object, const char *key)
 }
 
 // Of both as objects of the same layout.
-static bool note_differences(char **out, const cJSON *old, const cJSON *new)
+static bool note_differences(char **out, const ProfileOld *earlier, const cJSON *new,
+                             unsigned kinds)
 {
     static const char *const keys[] = {"title", "device", "driver"};
     size_t size;
     FILE *notes = open_memstream(out, &size);
     if (!notes) return false;
+    const cJSON *old = earlier->json;
     const cJSON *were = cJSON_GetObjectItemCaseSensitive(old, "settings"), *item;
     const cJSON *are = cJSON_GetObjectItemCaseSensitive(new, "settings");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -210,6 +215,9 @@ static bool note_differences(char **out, const cJSON *old, const cJSON *new)
         if (!cJSON_GetObjectItemCaseSensitive(are, item->string))
             note_text(notes, item->string, text_of(were, item->string), "");
     }
+    for (int kind = 0; kind < SUMMARY_TABLES; kind++)
+        if (kinds & 1u << kind && earlier->tables[kind].absent)
+            fprintf(notes, "it has no table by %s\n", SUMMARY_NAMES[kind]);
     return fclose(notes) == 0;
 }
 
@@ -305,12 +313,13 @@ bool compare_make(ProfileComparison *out, const ProfileOld *old, const ProfileRe
     *out = (ProfileComparison){
         .changes = calloc(room, sizeof *out->changes), .path = old->path, .tolerance = tolerance};
     cJSON *head = table_head_json(report);
-    bool ok = out->changes && head && note_differences(&out->notes, old->json, head) &&
+    bool ok = out->changes && head && note_differences(&out->notes, old, head, kinds) &&
               compare_steps(out, old, s);
     cJSON_Delete(head);
     if (!ok) return error_set(err, "%s: out of memory for comparing", old->path);
     for (int kind = 0; ok && kind < SUMMARY_TABLES; kind++)
-        if (kinds & 1u << kind) ok = compare_table(out, old, s, kind, err);
+        if (kinds & 1u << kind && !old->tables[kind].absent)
+            ok = compare_table(out, old, s, kind, err);
     return ok;
 }
 

@@ -10,7 +10,8 @@
 typedef struct ProfileOld ProfileOld;
 
 // Reads and checks a file of the layout in table.h, whoever wrote it: every field that is compared,
-// of all tables. NULL and a message that names file, row and key.
+// of all tables; one by pipeline may be missing, as earlier versions wrote none. NULL and a message
+// that names file, row and key.
 ProfileOld *compare_read(const char *path, Error *err);
 void compare_free(ProfileOld *old);
 
@@ -35,7 +36,8 @@ typedef struct {
     double tolerance;
 } ProfileComparison;
 
-// Compares the whole step and the tables of `kinds` (bits 1 << SummaryKind). tolerance is a share,
+// Compares the whole step and the tables of `kinds` (bits 1 << SummaryKind); a table that is not in
+// the earlier profile is a note. tolerance is a share,
 // such as 0.05; below 0 nothing is called regressed. `old` must outlive the comparison. False: out
 // of memory; free it all the same.
 bool compare_make(ProfileComparison *out, const ProfileOld *old, const ProfileReport *report,

@@ -50,7 +50,7 @@ void compare_print(FILE *stream, const ProfileComparison *c)
     }
     for (int i = 0; i < COLUMNS; i++) snprintf(lines[0].cells[i], TABLE_CELL, "%s", names[i]);
     for (size_t i = 0; i < c->count; i++) put_change(&lines[i + 1], &c->changes[i]);
-    table_lines(stream, lines, c->count + 1, COLUMNS);
+    columns_print(stream, lines, c->count + 1, COLUMNS, 1);
     free(lines);
 }
 

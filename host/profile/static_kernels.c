@@ -292,10 +292,3 @@ void static_pipelines_free(StaticPipelines *pipelines)
     free(pipelines->list);
     *pipelines = (StaticPipelines){0};
 }
-
-void static_constants_text(char text[GPU_CONSTANTS * 11], const uint32_t *constants)
-{
-    int last = GPU_CONSTANTS - 1, at = 0;
-    while (last > 0 && !constants[last]) last--;
-    for (int i = 0; i <= last; i++) at += sprintf(text + at, i ? ",%u" : "%u", constants[i]);
-}

@@ -29,7 +29,5 @@ typedef struct {
 // STRATA_LANES count as ever. Submits nothing. False: out of memory, or no tape could be begun.
 bool static_pipelines_list(StaticPipelines *out, Gpu *gpu, Error *err);
 void static_pipelines_free(StaticPipelines *pipelines);
-// The constants without the zeros at the end, "64,1,8,4".
-void static_constants_text(char text[GPU_CONSTANTS * 11], const uint32_t *constants);
 
 #endif

@@ -2,6 +2,7 @@
 #include "profile/summary.h"
 #include "base/hash.h"
 #include "base/statistics.h"
+#include "profile/fields.h"
 #include "profile/write.h"
 
 #include <math.h>
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const SUMMARY_NAMES[] = {"kernel", "block", "phase", "shape"};
+const char *const SUMMARY_NAMES[] = {"kernel", "block", "phase", "shape", "pipeline"};
 const char *const LIMIT_NAMES[] = {"-", "memory", "cache", "compute", "launch"};
 
 Ceilings summary_ceilings(const Peak *peak)
@@ -35,6 +36,13 @@ static void name_shape(char out[SUMMARY_NAME], const ProfileEvent *event)
     snprintf(out, SUMMARY_NAME, "%s%s%s", command_name(command), *shape ? " " : "", shape);
 }
 
+static void name_pipeline(char out[SUMMARY_NAME], const Command *command)
+{
+    char constants[GPU_CONSTANTS * 11] = "";
+    if (command->kind == COMMAND_DISPATCH) constants_text(constants, command->dispatch.constants);
+    snprintf(out, SUMMARY_NAME, "%s%s%s", command_name(command), *constants ? " " : "", constants);
+}
+
 static void name_event(char out[SUMMARY_NAME], const ProfileEvent *event, SummaryKind kind)
 {
     if (kind == SUMMARY_KERNELS)
@@ -43,6 +51,8 @@ static void name_event(char out[SUMMARY_NAME], const ProfileEvent *event, Summar
         profile_place(out, event->command->tape);
     else if (kind == SUMMARY_PHASES)
         profile_phase(out, event);
+    else if (kind == SUMMARY_PIPELINES)
+        name_pipeline(out, event->command);
     else
         name_shape(out, event);
 }
@@ -134,10 +144,13 @@ static size_t row_named(Grouping *g, const char *name, const ProfileEvent *event
     if (!grow_names(g) || !grow_rows(g)) return 0;
     size_t *place = find_name(g, name);
     if (*place) return *place;
-    bool kernel = (g->kind == SUMMARY_KERNELS || g->kind == SUMMARY_SHAPES) &&
+    const Dispatch *dispatch = &event->command->dispatch;
+    bool kernel = g->kind != SUMMARY_BLOCKS && g->kind != SUMMARY_PHASES &&
                   event->command->kind == COMMAND_DISPATCH;
     SummaryRow *row = &g->table->rows[g->table->count++];
-    *row = (SummaryRow){.kernel = kernel ? (int)event->command->dispatch.kernel : -1};
+    *row = (SummaryRow){.kernel = kernel ? (int)dispatch->kernel : -1};
+    if (kernel && g->kind == SUMMARY_PIPELINES)
+        memcpy(row->constants, dispatch->constants, sizeof row->constants);
     snprintf(row->name, sizeof row->name, "%s", name);
     return *place = g->table->count;
 }

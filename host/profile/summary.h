@@ -1,6 +1,6 @@
-// What a profile comes to: the commands that ran, summed up by kernel, by block, by phase and by
-// shape, beside what the device can do, and the accounts of the time. Numbers alone; table.h writes
-// them, compare.h sets them against earlier ones.
+// What a profile comes to: the commands that ran, summed up by kernel, by block, by phase, by
+// shape and by pipeline, beside what the device can do, and the accounts of the time. Numbers
+// alone; table.h writes them, compare.h sets them against earlier ones.
 #ifndef STRATA_PROFILE_SUMMARY_H
 #define STRATA_PROFILE_SUMMARY_H
 
@@ -18,13 +18,14 @@ typedef struct {
 Ceilings summary_ceilings(const Peak *peak);
 
 typedef enum {
-    SUMMARY_KERNELS, // by kernel; fills and copies are rows "fill" and "copy"
-    SUMMARY_BLOCKS,  // by place in the model (profile_place)
-    SUMMARY_PHASES,  // by what it was for (profile_phase)
-    SUMMARY_SHAPES,  // by kernel and shape
+    SUMMARY_KERNELS,   // by kernel; fills and copies are rows "fill" and "copy"
+    SUMMARY_BLOCKS,    // by place in the model (profile_place)
+    SUMMARY_PHASES,    // by what it was for (profile_phase)
+    SUMMARY_SHAPES,    // by kernel and shape
+    SUMMARY_PIPELINES, // by kernel and specialization constants; fills and copies as by kernel
     SUMMARY_TABLES
 } SummaryKind;
-extern const char *const SUMMARY_NAMES[]; // (SUMMARY_TABLES) "kernel", "block", "phase", "shape"
+extern const char *const SUMMARY_NAMES[]; // (SUMMARY_TABLES) "kernel", "block", and so on
 
 // The ceiling that a row is nearest to.
 typedef enum {
@@ -40,7 +41,8 @@ enum { SUMMARY_NAME = 176, SUMMARY_SAMPLES = 1000 };
 
 typedef struct {
     char name[SUMMARY_NAME];
-    int kernel; // of tables by kernel and shape; else, and of fills and copies, -1
+    int kernel; // of tables by kernel, shape and pipeline; else, and of fills and copies, -1
+    uint32_t constants[GPU_CONSTANTS]; // of the table by pipeline
     size_t calls;
     double total, median;             // seconds, of all calls and of one
     double bytes, operations;         // of all calls

@@ -1,6 +1,7 @@
 // A profile's summary as text for terminals: see table.h.
 #include "profile/table.h"
 #include "base/statistics.h"
+#include "profile/fields.h"
 #include "profile/table_internal.h"
 
 #include <math.h>
@@ -8,38 +9,6 @@
 #include <string.h>
 
 // ---- cells -------------------------------------------------------------------------------------
-
-// Characters of UTF-8.
-static int text_width(const char *text)
-{
-    int width = 0;
-    for (; *text; text++) width += ((unsigned char)*text & 0xC0) != 0x80;
-    return width;
-}
-
-void table_lines(FILE *stream, const TableLine *lines, size_t count, int columns)
-{
-    int widths[TABLE_COLUMNS] = {0};
-    for (size_t i = 0; i < count; i++)
-        for (int c = 0; c < columns; c++) {
-            int width = text_width(lines[i].cells[c]);
-            if (width > widths[c]) widths[c] = width;
-        }
-    for (size_t i = 0; i < count; i++) {
-        fputs(lines[i].cells[0], stream);
-        int space = widths[0] - text_width(lines[i].cells[0]);
-        for (int c = 1; c < columns; c++) {
-            const char *cell = lines[i].cells[c];
-            if (!*cell) {
-                space += 2 + widths[c];
-                continue;
-            }
-            fprintf(stream, "%*s%s", space + 2 + widths[c] - text_width(cell), "", cell);
-            space = 0;
-        }
-        fputc('\n', stream);
-    }
-}
 
 // Three digits and the unit that fits, "-" for 0.
 static void put_unit(char cell[TABLE_CELL], double value, double each, const char *const *units,
@@ -94,22 +63,30 @@ static void put_share(char cell[TABLE_CELL], double share)
 
 // ---- tables ------------------------------------------------------------------------------------
 
+enum { COLUMNS = 12 };
+
 static void put_head(TableLine *line, const char *first)
 {
-    static const char *const names[TABLE_COLUMNS] = {"",       "calls",   "total", "share",
-                                                     "median", "bytes",   "op",    "GB/s",
-                                                     "peak",   "GFLOP/s", "peak",  "limit"};
-    for (int c = 0; c < TABLE_COLUMNS; c++)
+    static const char *const names[COLUMNS] = {"",       "calls",   "total", "share",
+                                               "median", "bytes",   "op",    "GB/s",
+                                               "peak",   "GFLOP/s", "peak",  "limit"};
+    for (int c = 0; c < COLUMNS; c++)
         snprintf(line->cells[c], TABLE_CELL, "%s", c ? names[c] : first);
+}
+
+// Calls and times, from column `first` on.
+static void put_times(TableLine *line, int first, const SummaryRow *row)
+{
+    snprintf(line->cells[first], TABLE_CELL, "%zu", row->calls);
+    table_put_seconds(line->cells[first + 1], row->total);
+    put_share(line->cells[first + 2], row->share);
+    table_put_seconds(line->cells[first + 3], row->median);
 }
 
 static void put_row(TableLine *line, const SummaryRow *row)
 {
     snprintf(line->cells[0], TABLE_CELL, "%s", row->name);
-    snprintf(line->cells[1], TABLE_CELL, "%zu", row->calls);
-    table_put_seconds(line->cells[2], row->total);
-    put_share(line->cells[3], row->share);
-    table_put_seconds(line->cells[4], row->median);
+    put_times(line, 1, row);
     put_bytes(line->cells[5], row->bytes);
     put_operations(line->cells[6], row->operations);
     put_rate(line->cells[7], row->byte_rate);
@@ -119,28 +96,85 @@ static void put_row(TableLine *line, const SummaryRow *row)
     snprintf(line->cells[11], TABLE_CELL, "%s", LIMIT_NAMES[row->limit]);
 }
 
-static void print_table(FILE *stream, const ProfileSummary *s, SummaryKind kind, size_t top)
+// ---- the table by pipeline ---------------------------------------------------------------------
+
+enum { PIPELINE_FIELDS = 6, PIPELINE_COLUMNS = PIPELINE_FIELDS + FIELD_COUNT };
+
+static void put_pipeline_head(TableLine *line)
 {
+    static const char *const names[PIPELINE_FIELDS] = {"kernel", "constants", "calls",
+                                                       "total",  "share",     "median"};
+    for (int c = 0; c < PIPELINE_FIELDS; c++) snprintf(line->cells[c], TABLE_CELL, "%s", names[c]);
+    fields_put_names(line, PIPELINE_FIELDS);
+}
+
+static void put_pipeline(TableLine *line, const SummaryRow *row)
+{
+    char constants[GPU_CONSTANTS * 11];
+    bool dispatch = row->kernel >= 0;
+    snprintf(line->cells[0], TABLE_CELL, "%s",
+             dispatch ? kernel_sources[row->kernel].name : row->name);
+    constants_text(constants, row->constants);
+    if (dispatch) snprintf(line->cells[1], TABLE_CELL, "%s", constants);
+    put_times(line, 2, row);
+}
+
+static void print_meanings(FILE *stream, const Compiled *compiled)
+{
+    fields_print_meanings(stream, compiled->known);
+    if (!compiled->statistics) fprintf(stream, "this driver tells no statistics of its compiler\n");
+    fputc('\n', stream);
+}
+
+// ---- a table -----------------------------------------------------------------------------------
+
+static void put_any(TableLine *line, SummaryKind kind, const SummaryRow *row)
+{
+    (kind == SUMMARY_PIPELINES ? put_pipeline : put_row)(line, row);
+}
+
+// The head, and a line for each row, of which there are `shown`, then the others' and that of all.
+// `lines` has room for them; returns how many there are.
+static size_t put_lines(TableLine *lines, const ProfileReport *report, SummaryKind kind,
+                        size_t shown)
+{
+    const ProfileSummary *s = report->summary;
     const SummaryTable *table = &s->tables[kind];
-    size_t shown = top && table->count > top ? top : table->count, used = 0;
-    TableLine *lines = malloc((shown + 3) * sizeof *lines);
-    if (!lines) {
-        fprintf(stream, "out of memory for a table of %zu rows\n", shown);
-        return;
+    bool fields = kind == SUMMARY_PIPELINES && report->compiled;
+    size_t used = 1;
+    if (kind == SUMMARY_PIPELINES)
+        put_pipeline_head(lines);
+    else
+        put_head(lines, SUMMARY_NAMES[kind]);
+    for (size_t i = 0; i < shown; i++, used++) {
+        put_any(&lines[used], kind, &table->rows[i]);
+        if (fields) fields_put(&lines[used], PIPELINE_FIELDS, report->compiled->fields[i]);
     }
-    put_head(&lines[used++], SUMMARY_NAMES[kind]);
-    for (size_t i = 0; i < shown; i++) put_row(&lines[used++], &table->rows[i]);
     if (shown < table->count) {
         char name[48];
         snprintf(name, sizeof name, "%zu others", table->count - shown);
         SummaryRow others = summary_sum(s, table->rows + shown, table->count - shown, name);
-        put_row(&lines[used++], &others);
+        put_any(&lines[used++], kind, &others);
     }
     SummaryRow all = summary_sum(s, table->rows, table->count, "all");
-    put_row(&lines[used++], &all);
-    table_lines(stream, lines, used, TABLE_COLUMNS);
+    put_any(&lines[used++], kind, &all);
+    return used;
+}
+
+static void print_table(FILE *stream, const ProfileReport *report, SummaryKind kind, size_t top)
+{
+    size_t count = report->summary->tables[kind].count, shown = top && count > top ? top : count;
+    bool pipelines = kind == SUMMARY_PIPELINES;
+    TableLine *lines = calloc(shown + 3, sizeof *lines);
+    if (!lines) {
+        fprintf(stream, "out of memory for a table of %zu rows\n", shown);
+        return;
+    }
+    size_t used = put_lines(lines, report, kind, shown);
+    columns_print(stream, lines, used, pipelines ? PIPELINE_COLUMNS : COLUMNS, pipelines ? 3 : 1);
     fputc('\n', stream);
     free(lines);
+    if (pipelines && report->compiled) print_meanings(stream, report->compiled);
 }
 
 // ---- head and accounts -------------------------------------------------------------------------
@@ -232,7 +266,7 @@ static void print_accounts(FILE *stream, const ProfileSummary *s)
     for (int i = 0; i < LINES; i++) snprintf(lines[i].cells[0], TABLE_CELL, "%s", names[i]);
     put_account(lines, 1, &s->accounts.whole, "all");
     if (s->record->step_count) put_account(lines, 3, &s->accounts.steps, "steps");
-    table_lines(stream, lines, LINES, s->record->step_count ? 5 : 3);
+    columns_print(stream, lines, LINES, s->record->step_count ? 5 : 3, 1);
     free(lines);
     fputc('\n', stream);
     print_steps(stream, s);
@@ -245,6 +279,6 @@ void table_print(FILE *stream, const ProfileReport *report, unsigned kinds, size
 {
     print_head(stream, report);
     for (int kind = 0; kind < SUMMARY_TABLES; kind++)
-        if (kinds & 1u << kind) print_table(stream, report->summary, (SummaryKind)kind, top);
+        if (kinds & 1u << kind) print_table(stream, report, (SummaryKind)kind, top);
     print_accounts(stream, report->summary);
 }

@@ -15,15 +15,21 @@
 //   "steps": {"count", "every", "wall": [...], "busy": [...], "loss": [... or null], "tokens":
 //   [...]}
 //        lists of the steps 0, every, 2 every ...: 1000 at most
-//   "tables": {"kernel": [R, ...], "block": [...], "phase": [...], "shape": [...]}, longest first
+//   "tables": {"kernel": [R, ...], "block": [...], "phase": [...], "shape": [...],
+//              "pipeline": [P, ...]}, longest first
 //        R: {"name", "calls", "total", "median", "share", "bytes", "operations", "byte_rate",
 //            "operation_rate", "byte_share", "operation_share", "launch_share", "limit",
 //            "samples": [seconds in each of the steps that are listed]}
+//        P: R, and {"kernel", "constants": [all of them]}; of fills and copies without constants
+//           and where compilers were asked "compiler": {field: number, or null where the driver
+//           does not tell it}
+//   "fields": {field: what it counts} of "compiler", where compilers were asked
 //   "compared": what compare.h says, where there was a comparison
 #ifndef STRATA_PROFILE_TABLE_H
 #define STRATA_PROFILE_TABLE_H
 
 #include "base/json.h"
+#include "profile/compiled.h"
 #include "profile/summary.h"
 
 #include <stdio.h>
@@ -41,15 +47,18 @@ typedef struct {
     const char *version, *date; // of strata; "YYYY-MM-DDThh:mm:ssZ"
     const ProfileSetting *settings;
     size_t setting_count;
+    const Compiled *compiled; // beside the rows by pipeline; NULL: times alone
 } ProfileReport;
 
 // Aligned tables, the kinds whose bit (1 << SummaryKind) is set in `kinds`, each with at most `top`
-// rows (0: all) and the rest as "others", then the accounts. Failures show in ferror(stream), here
-// and below.
+// rows (0: all) and the rest as "others", then the accounts. By pipeline what the compiler says has
+// the place of bytes, rates and limits, each field that is known of some row. Failures show in
+// ferror(stream), here and below.
 void table_print(FILE *stream, const ProfileReport *report, unsigned kinds, size_t top);
 // A line with the names of the columns, then a line for each row of each table of `kinds`, then the
-// accounts as rows of a table "accounting" with a total alone. Quoted as in RFC 4180, numbers
-// whole.
+// accounts as rows of a table "accounting" with a total alone. With the table by pipeline there are
+// more columns: kernel, constants, and each field of the compiler that is known of some row; they
+// are empty in other tables. Quoted as in RFC 4180, numbers whole.
 void table_csv(FILE *stream, const ProfileReport *report, unsigned kinds);
 // The whole object; the caller frees with cJSON_Delete. NULL and a message: out of memory.
 cJSON *table_json(const ProfileReport *report, Error *err);

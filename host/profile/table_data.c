@@ -1,5 +1,6 @@
 // A profile's summary for programs, as CSV and as a JSON object: see table.h.
 #include "base/utf8.h"
+#include "profile/fields.h"
 #include "profile/table.h"
 
 #include <math.h>
@@ -18,37 +19,77 @@ static void put_quoted(FILE *stream, const char *text)
     fputc('"', stream);
 }
 
+// Which fields have a column; NULL: none.
+static const bool *known_fields(const ProfileReport *report)
+{
+    return report->compiled ? report->compiled->known : NULL;
+}
+
+static void put_csv_head(FILE *stream, const ProfileReport *report, unsigned kinds)
+{
+    fprintf(stream, "table,name,calls,total,median,share,bytes,operations,byte_rate,operation_rate,"
+                    "byte_share,operation_share,launch_share,limit");
+    if (kinds & 1u << SUMMARY_PIPELINES) fprintf(stream, ",kernel,constants");
+    if (kinds & 1u << SUMMARY_PIPELINES && known_fields(report))
+        fields_csv_names(stream, known_fields(report));
+    fputc('\n', stream);
+}
+
+// What follows the columns of all tables: of row i of the table by pipeline, else (r is NULL)
+// empty.
+static void put_csv_pipeline(FILE *stream, const ProfileReport *report, unsigned kinds,
+                             const SummaryRow *r, size_t i)
+{
+    double none[FIELD_COUNT];
+    char constants[GPU_CONSTANTS * 11];
+    const bool *known = known_fields(report);
+    for (int f = 0; f < FIELD_COUNT; f++) none[f] = NAN;
+    if (kinds & 1u << SUMMARY_PIPELINES) {
+        bool dispatch = r && r->kernel >= 0;
+        if (dispatch) constants_text(constants, r->constants);
+        fprintf(stream, ",%s,", dispatch ? kernel_sources[r->kernel].name : r ? r->name : "");
+        if (dispatch) put_quoted(stream, constants);
+        if (known) fields_csv(stream, r ? report->compiled->fields[i] : none, known);
+    }
+    fputc('\n', stream);
+}
+
 static void put_csv_row(FILE *stream, SummaryKind kind, const SummaryRow *r)
 {
     fprintf(stream, "%s,", SUMMARY_NAMES[kind]);
     put_quoted(stream, r->name);
-    fprintf(stream, ",%zu,%.9g,%.9g,%.9g,%.17g,%.17g,%.9g,%.9g,%.9g,%.9g,%.9g,%s\n", r->calls,
+    fprintf(stream, ",%zu,%.9g,%.9g,%.9g,%.17g,%.17g,%.9g,%.9g,%.9g,%.9g,%.9g,%s", r->calls,
             r->total, r->median, r->share, r->bytes, r->operations, r->byte_rate, r->operation_rate,
             r->byte_share, r->operation_share, r->launch_share, LIMIT_NAMES[r->limit]);
 }
 
-static void put_csv_account(FILE *stream, const char *span, const Account *a)
+static void put_csv_account(FILE *stream, const ProfileReport *report, unsigned kinds,
+                            const char *span, const Account *a)
 {
     const struct {
         const char *name;
         double seconds;
     } rows[] = {{"wall", a->wall}, {"busy", a->busy},           {"gaps", a->gaps},
                 {"host", a->host}, {"transfers", a->transfers}, {"sum", account_sum(a)}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        fprintf(stream, "accounting,\"%s %s\",,%.9g,,,,,,,,,,\n", span, rows[i].name,
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fprintf(stream, "accounting,\"%s %s\",,%.9g,,,,,,,,,,", span, rows[i].name,
                 rows[i].seconds);
+        put_csv_pipeline(stream, report, kinds, NULL, 0);
+    }
 }
 
 void table_csv(FILE *stream, const ProfileReport *report, unsigned kinds)
 {
     const ProfileSummary *s = report->summary;
-    fprintf(stream, "table,name,calls,total,median,share,bytes,operations,byte_rate,operation_rate,"
-                    "byte_share,operation_share,launch_share,limit\n");
+    put_csv_head(stream, report, kinds);
     for (int kind = 0; kind < SUMMARY_TABLES; kind++)
-        for (size_t i = 0; kinds & 1u << kind && i < s->tables[kind].count; i++)
-            put_csv_row(stream, (SummaryKind)kind, &s->tables[kind].rows[i]);
-    put_csv_account(stream, "all", &s->accounts.whole);
-    if (s->record->step_count) put_csv_account(stream, "steps", &s->accounts.steps);
+        for (size_t i = 0; kinds & 1u << kind && i < s->tables[kind].count; i++) {
+            const SummaryRow *row = &s->tables[kind].rows[i];
+            put_csv_row(stream, (SummaryKind)kind, row);
+            put_csv_pipeline(stream, report, kinds, kind == SUMMARY_PIPELINES ? row : NULL, i);
+        }
+    put_csv_account(stream, report, kinds, "all", &s->accounts.whole);
+    if (s->record->step_count) put_csv_account(stream, report, kinds, "steps", &s->accounts.steps);
 }
 
 // ---- JSON --------------------------------------------------------------------------------------
@@ -181,14 +222,31 @@ static cJSON *row_json(const SummaryRow *r, size_t sample_count)
     return row;
 }
 
-static void add_tables(cJSON *object, const ProfileSummary *s)
+// What a row by pipeline has beside.
+static void add_pipeline(cJSON *row, const ProfileReport *report, size_t i)
 {
+    const SummaryRow *r = &report->summary->tables[SUMMARY_PIPELINES].rows[i];
+    bool dispatch = r->kernel >= 0;
+    cJSON_AddStringToObject(row, "kernel", dispatch ? kernel_sources[r->kernel].name : r->name);
+    if (!dispatch) return;
+    constants_json(row, r->constants);
+    if (report->compiled)
+        fields_json(cJSON_AddObjectToObject(row, "compiler"), report->compiled->fields[i]);
+}
+
+static void add_tables(cJSON *object, const ProfileReport *report)
+{
+    const ProfileSummary *s = report->summary;
     cJSON *tables = cJSON_AddObjectToObject(object, "tables");
     for (int kind = 0; kind < SUMMARY_TABLES; kind++) {
         cJSON *rows = cJSON_AddArrayToObject(tables, SUMMARY_NAMES[kind]);
-        for (size_t i = 0; i < s->tables[kind].count; i++)
-            cJSON_AddItemToArray(rows, row_json(&s->tables[kind].rows[i], s->sample_count));
+        for (size_t i = 0; i < s->tables[kind].count; i++) {
+            cJSON *row = row_json(&s->tables[kind].rows[i], s->sample_count);
+            if (kind == SUMMARY_PIPELINES) add_pipeline(row, report, i);
+            cJSON_AddItemToArray(rows, row);
+        }
     }
+    if (report->compiled) fields_json_meanings(cJSON_AddObjectToObject(object, "fields"));
 }
 
 cJSON *table_head_json(const ProfileReport *report)
@@ -211,7 +269,7 @@ cJSON *table_json(const ProfileReport *report, Error *err)
     add_ceilings(object, &report->summary->ceilings);
     add_accounts(object, report->summary);
     add_steps(object, report->summary);
-    add_tables(object, report->summary);
+    add_tables(object, report);
     if (object) return object;
     error_set(err, "out of memory for the profile as JSON");
     return NULL;

@@ -1,5 +1,14 @@
 // The tables: one tab each, sorted by whatever heading is clicked.
 
+// What compilers say of pipelines: the report's "fields", each with its meaning.
+const FIELDS = Object.entries(REPORT.fields ?? {}).map(([name, title]) => ({
+  key: name,
+  head: name,
+  title,
+  field: true,
+  show: row => (row[name] === null ? "" : String(row[name])),
+}));
+
 const COLUMNS = [
   { key: "name", head: "name", text: true },
   { key: "calls", head: "calls", show: row => count(row.calls) },
@@ -27,15 +36,18 @@ const COLUMNS = [
   { key: "limit", head: "near", text: true },
   { key: "ratio", head: "new / old", show: row => (row.ratio ? figure(row.ratio) : "") },
   { key: "change", head: "change", text: true },
+  ...FIELDS,
 ];
 
-// Rows of a table with what a comparison with an earlier profile says of them, where there was one.
+// Rows of a table with what a comparison with an earlier profile says of them, where there was one,
+// and of pipelines what the compiler does: null where it does not.
 function withChanges(kind, rows) {
   const changes = (REPORT.compared?.rows ?? []).filter(own => own.table === kind);
   const known = new Map(changes.map(own => [own.name, own]));
   return rows.map(row => {
     const { ratio = 0, change = "", regressed = false } = known.get(row.name) ?? {};
-    return { ...row, ratio, change, regressed };
+    const fields = FIELDS.map(({ key }) => [key, row.compiler?.[key] ?? null]);
+    return { ...row, ratio, change, regressed, ...Object.fromEntries(fields) };
   });
 }
 
@@ -50,7 +62,11 @@ function shareBar(share) {
 
 // Columns that have something to say in one of the rows.
 const usedColumns = rows =>
-  COLUMNS.filter(({ key }) => key === "name" || rows.some(row => row[key] && row[key] !== "-"));
+  COLUMNS.filter(({ key, field }) =>
+    field
+      ? rows.some(row => row[key] !== null) // 0 spills are news
+      : key === "name" || rows.some(row => row[key] && row[key] !== "-"),
+  );
 
 function makeRow(kind, columns, row) {
   const line = make("tr");
@@ -80,7 +96,7 @@ function compareBy({ key, text }, direction) {
     direction *
     (text
       ? a.row[key].localeCompare(b.row[key], "en", { numeric: true })
-      : a.row[key] - b.row[key]);
+      : (a.row[key] ?? -1) - (b.row[key] ?? -1));
 }
 
 function makeTable(kind, rows) {
@@ -89,7 +105,7 @@ function makeTable(kind, rows) {
     head = make("tr");
   const lines = rows.map(row => ({ row, line: makeRow(kind, columns, row) }));
   for (const column of columns) {
-    const cell = make("th", { scope: "col" }),
+    const cell = make("th", { scope: "col", title: column.title ?? "" }),
       button = make("button", { type: "button" }, column.key === "name" ? kind : column.head);
     button.addEventListener("click", () => {
       const now = cell.getAttribute("aria-sort");
@@ -129,13 +145,12 @@ function moveTab(event) {
 }
 
 function showTables() {
-  const names = { kernel: "kernel", block: "block", phase: "phase", shape: "shape" };
-  for (const [kind, name] of Object.entries(names)) {
+  for (const kind of ["kernel", "block", "phase", "shape", "pipeline"]) {
     const rows = withChanges(kind, REPORT.tables[kind] ?? []);
     const tab = make(
       "button",
       { type: "button", role: "tab", id: `tab-${kind}`, "aria-controls": `panel-${kind}` },
-      `by ${name} (${rows.length})`,
+      `by ${kind} (${rows.length})`,
     );
     tab.dataset.kind = kind;
     tab.addEventListener("click", () => showTab(kind));
