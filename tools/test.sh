@@ -161,11 +161,13 @@ matrix_tests() {
         "${sums[0]} passed, ${sums[1]} failed, ${sums[2]} skipped"
 }
 
-# matrix_compile DRIVER VERSION: counts as one test.
+# matrix_compile DRIVER VERSION: counts as one test. Turnip takes minutes and gigabytes for variants of
+# the largest kernels that strata does not choose there; they are left out.
 matrix_compile() {
-    local table=$logs/$1.csv log=$logs/$1.log status compiled refused
+    local table=$logs/$1.csv log=$logs/$1.log status compiled refused which=(--all)
+    [ "$1" != adreno630 ] || which=()
     heading "$1: every pipeline compiled"
-    XDG_CACHE_HOME=$logs/cache-$1 on "$1" build/debug/strata profile static --csv --all \
+    MESA_SHADER_CACHE_DISABLE=true on "$1" build/debug/strata profile static --csv "${which[@]}" \
         >"$table" 2>"$log"
     status=$?
     compiled=$(($(wc -l <"$table") - 1)) refused=$(grep -c '; refused with constants ' "$log")

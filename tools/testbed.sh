@@ -2,7 +2,7 @@
 # Makes Vulkan drivers available that need no GPU, and runs programs on them: drivers that execute on
 # the CPU, and drivers of real GPUs that compile with the vendor's compiler and execute nothing.
 #
-#   tools/testbed.sh [FOLDER]                 makes every driver (about 130 MB to load, 1 GB on disk)
+#   tools/testbed.sh [FOLDER]                 makes every driver (160 MB to load, 700 MB on disk)
 #   tools/testbed.sh make DRIVER...           makes these alone
 #   tools/testbed.sh list                     what there is
 #   tools/testbed.sh run DRIVER COMMAND...    runs a command on a driver
