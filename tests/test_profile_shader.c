@@ -419,9 +419,24 @@ static void wrong_versions_fail(void **state)
     cli_free(&run);
 }
 
+// A device that counts prints each; one that does not says so in a line.
+static void counters_need_a_device_that_counts(void **state)
+{
+    (void)state;
+    CliRun run = CLI("profile", "counters");
+    assert_cli_prints(run, "counters");
+    bool none = strstr(run.out, "no counters") != NULL;
+    cli_free(&run);
+    run = CLI("profile", "shader", "add", "--counters", "no such counter", "--seconds", "0");
+    assert_cli_fails(run, 1,
+                     none ? "has no counters (VK_KHR_performance_query)" : "'no such counter'");
+    assert_cli_fails(CLI("profile", "shader", "add", "--counters", ","), 2, "--counters");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counters_need_a_device_that_counts),
         cmocka_unit_test(every_kernel_is_in_the_table),
         cmocka_unit_test(shapes_are_read),
         cmocka_unit_test(every_kernel_is_right),

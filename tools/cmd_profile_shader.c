@@ -13,11 +13,13 @@
 
 static const char USAGE[] =
     "strata profile shader KERNEL [--with FILE.comp] [--shape AxB...] [--type T] [--device N|NAME] "
-    "[--seconds S] [--json] | KERNEL --source | --list";
+    "[--seconds S] [--counters A,B...] [--json] | KERNEL --source | --list";
 
 typedef struct {
     TrialOptions trial;
     const char *kernel, *shape, *type, *device;
+    const char *counters[TRIAL_COUNTERS]; // (counter_count), pieces of the argument
+    uint32_t counter_count;
     bool json, list, source;
 } Options;
 
@@ -78,6 +80,15 @@ static void print_fields(const ShaderTrial *t)
     printf("%s\n", any ? "" : "compiler   tells nothing of registers on this device");
 }
 
+static void print_counters(const Options *o, const ShaderTrial *t)
+{
+    for (uint32_t i = 0; i < o->counter_count; i++) {
+        printf("%-10s %s %g", "counter", o->counters[i], t->versions[0].counters[i]);
+        if (t->version_count == 2) printf(" -> %g", t->versions[1].counters[i]);
+        printf("\n");
+    }
+}
+
 static void print_ratio(const ShaderTrial *t)
 {
     const SeriesRatio *r = &t->ratio;
@@ -107,6 +118,7 @@ static void print_text(const Options *o, const Gpu *gpu, const ShaderTrial *t)
     print_version("strata", &t->versions[0], t);
     if (t->version_count == 2) print_version("new", &t->versions[1], t);
     print_fields(t);
+    print_counters(o, t);
     if (t->version_count == 2) print_ratio(t);
 }
 
@@ -118,7 +130,7 @@ static void add_number(cJSON *to, const char *key, double value)
         cJSON_AddNullToObject(to, key);
 }
 
-static cJSON *version_json(const TrialVersion *v, const ShaderTrial *t)
+static cJSON *version_json(const Options *o, const TrialVersion *v, const ShaderTrial *t)
 {
     cJSON *out = cJSON_CreateObject(), *error = cJSON_AddObjectToObject(out, "error");
     add_number(out, "median_seconds", v->seconds.median);
@@ -144,6 +156,9 @@ static cJSON *version_json(const TrialVersion *v, const ShaderTrial *t)
     for (int i = 0; i < FIELD_COUNT; i++)
         if (!isnan(v->fields[i]))
             cJSON_AddNumberToObject(compiler, STATISTIC_FIELDS[i].name, v->fields[i]);
+    cJSON *counters = o->counter_count ? cJSON_AddObjectToObject(out, "counters") : NULL;
+    for (uint32_t i = 0; i < o->counter_count; i++)
+        add_number(counters, o->counters[i], v->counters[i]);
     return out;
 }
 
@@ -167,10 +182,10 @@ static void print_json(const Options *o, const Gpu *gpu, const ShaderTrial *t)
         cJSON_AddNumberToObject(root, "bytes", t->cost.bytes);
         cJSON_AddNumberToObject(root, "operations", t->cost.operations);
     }
-    cJSON_AddItemToObject(root, "strata", version_json(&t->versions[0], t));
+    cJSON_AddItemToObject(root, "strata", version_json(o, &t->versions[0], t));
     if (t->version_count == 2) {
         cJSON *ratio = cJSON_AddObjectToObject(root, "ratio");
-        cJSON_AddItemToObject(root, "new", version_json(&t->versions[1], t));
+        cJSON_AddItemToObject(root, "new", version_json(o, &t->versions[1], t));
         cJSON_AddStringToObject(root, "with", o->trial.with);
         cJSON_AddBoolToObject(root, "same_bits", t->same_bits);
         cJSON_AddNumberToObject(ratio, "median", t->ratio.ratio);
@@ -211,10 +226,15 @@ static int run(const Options *o)
 {
     ShaderTrial trial;
     Error err;
-    Gpu *gpu = gpu_open(o->device, &err);
+    TrialOptions options = o->trial;
+    Gpu *gpu = (o->counter_count ? gpu_open_counting : gpu_open)(o->device, &err);
     if (!gpu) return cli_fail(&err);
+    if (o->counter_count)
+        options.counting = counting_open(gpu, o->counters, o->counter_count, &err);
     const ProfileOptions profile = {.cost = cost_of};
-    bool ok = gpu_profile(gpu, &profile, &err) && shader_trial(&trial, gpu, &o->trial, &err);
+    bool ok = (options.counting || !o->counter_count) && gpu_profile(gpu, &profile, &err) &&
+              shader_trial(&trial, gpu, &options, &err);
+    counting_close(options.counting);
     if (ok) (o->json ? print_json : print_text)(o, gpu, &trial);
     gpu_close(gpu);
     return ok ? verdict(o, &trial) : cli_fail(&err);
@@ -255,15 +275,30 @@ static bool read_seconds(double *seconds, const char *text)
     return *text && !*end && *seconds >= 0 && *seconds <= 3600;
 }
 
+// Takes "A,B" apart where it stands.
+static bool read_counters(Options *o, char *text)
+{
+    for (char *name = strtok(text, ","); name; name = strtok(NULL, ",")) {
+        if (o->counter_count == TRIAL_COUNTERS) return false;
+        o->counters[o->counter_count++] = name;
+    }
+    return o->counter_count > 0;
+}
+
 // -1: go on.
 static int parse(Options *o, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},         {"with", required_argument, NULL, 'w'},
-        {"shape", required_argument, NULL, 'S'},  {"type", required_argument, NULL, 't'},
-        {"device", required_argument, NULL, 'D'}, {"seconds", required_argument, NULL, 's'},
-        {"json", no_argument, NULL, 'j'},         {"list", no_argument, NULL, 'l'},
-        {"source", no_argument, NULL, 'c'},       {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"with", required_argument, NULL, 'w'},
+                                            {"shape", required_argument, NULL, 'S'},
+                                            {"type", required_argument, NULL, 't'},
+                                            {"device", required_argument, NULL, 'D'},
+                                            {"seconds", required_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"list", no_argument, NULL, 'l'},
+                                            {"source", no_argument, NULL, 'c'},
+                                            {"counters", required_argument, NULL, 'n'},
+                                            {0}};
     *o = (Options){.trial.seconds = 4};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
@@ -291,6 +326,10 @@ static int parse(Options *o, int argc, char **argv)
         case 'c':
             o->source = true;
             break;
+        case 'n':
+            if (read_counters(o, optarg)) break;
+            return cli_usage(USAGE, "--counters: 1 to %d names of strata profile counters",
+                             TRIAL_COUNTERS);
         case 's':
             if (read_seconds(&o->trial.seconds, optarg)) break;
             return cli_usage(USAGE, "--seconds '%.20s': 0 to 3600 is expected", optarg);

@@ -97,7 +97,11 @@ static bool read_fields(const Trial *t, double *fields, Error *err)
 
 static bool record_version(Trial *t, uint32_t version, Error *err)
 {
-    if (!read_fields(t, t->result->versions[version].fields, err)) return false;
+    TrialVersion *v = &t->result->versions[version];
+    Counting *counting = t->options->counting;
+    if (!read_fields(t, v->fields, err)) return false;
+    if (counting && !kernel_count(v->counters, counting, &t->bed, &t->result->way, err))
+        return false;
     for (uint32_t i = 0; i < t->count; i++) {
         Check *c = &t->checks[i];
         c->tapes[version] = kernel_tape(&c->bed, &c->way, 1, err);

@@ -7,16 +7,17 @@
 #include "base/statistics.h"
 #include "gpu/profile.h"
 #include "gpu/statistics.h"
-#include "profile/kernel_alone.h"
+#include "profile/kernel_count.h"
 
-enum { TRIAL_VERSIONS = 2, TRIAL_PAIRS = 20, TRIAL_SHAPE_TEXT = 64 };
+enum { TRIAL_VERSIONS = 2, TRIAL_PAIRS = 20, TRIAL_SHAPE_TEXT = 64, TRIAL_COUNTERS = 32 };
 
 typedef struct {
     KernelName name;
-    const char *with; // a GLSL file that takes the kernel's place; NULL: the kernel alone
-    OpShape shape;    // that is timed
-    Dtype dtype;      // of the kernel's parameter
-    double seconds;   // to measure for; TRIAL_PAIRS pairs are measured whatever they take
+    const char *with;   // a GLSL file that takes the kernel's place; NULL: the kernel alone
+    OpShape shape;      // that is timed
+    Dtype dtype;        // of the kernel's parameter
+    Counting *counting; // at most TRIAL_COUNTERS counters to read of both versions; NULL: none
+    double seconds;     // to measure for; TRIAL_PAIRS pairs are measured whatever they take
 } TrialOptions;
 
 // A version of the source.
@@ -27,6 +28,7 @@ typedef struct {
     bool repeats;                       // a second run gave the same bits, at every shape
     Summary seconds;                    // of one run of the kernel
     double fields[FIELD_COUNT];         // what the driver says of it; NAN: not known
+    double counters[TRIAL_COUNTERS];    // of one run, in the order of counting_open
 } TrialVersion;
 
 typedef struct {
