@@ -308,7 +308,7 @@ static void check_refused(const char *text, const char *part)
 static void check_refused_parts(const char *settings, const char *wall, const char *row,
                                 const char *part)
 {
-    char text[2048];
+    char text[16384];
     snprintf(text, sizeof text,
              "{\"profile\": 1, \"title\": \"t\", \"device\": \"d\", \"driver\": \"d\","
              "\"settings\": %s, \"steps\": {\"wall\": %s}, \"tables\": {\"kernel\": [%s],"

@@ -449,9 +449,14 @@ static void csv_reads_back(void **state)
 static const char *line_with(const char *text, const char *begin)
 {
     const char *at = text;
-    for (; at && strncmp(at, begin, strlen(begin)) != 0; at = at ? at + 1 : NULL)
-        if (!(at = strchr(at, '\n'))) break;
-    if (!at) fail_msg("no line '%s' in\n%s", begin, text);
+    while (strncmp(at, begin, strlen(begin)) != 0) {
+        const char *end = strchr(at, '\n');
+        if (!end) {
+            fail_msg("no line '%s' in\n%s", begin, text);
+            return text;
+        }
+        at = end + 1;
+    }
     return at;
 }
 

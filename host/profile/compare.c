@@ -227,7 +227,7 @@ static bool note_differences(char **out, const ProfileOld *earlier, const cJSON 
 static bool compare_series(ProfileChange *change, const double *new, size_t new_count,
                            const double *old, size_t old_count)
 {
-    double values[SUMMARY_SAMPLES];
+    double values[SUMMARY_SAMPLES] = {0};
     size_t count = 0;
     for (size_t i = 0; i < new_count; i++)
         if (new[i] > 0) values[count++] = new[i];
@@ -275,7 +275,7 @@ static bool compare_row(ProfileComparison *c, const ProfileOld *old, const OldRo
                         Error *err)
 {
     double samples[SUMMARY_SAMPLES];
-    size_t count;
+    size_t count = 0;
     if (!read_samples(samples, &count, old, before->row, c->path, err)) return false;
     return compare_series(change, row->samples, sample_count, samples, count) ||
            error_set(err, "%s: out of memory for comparing", c->path);
