@@ -311,7 +311,7 @@ static void usage_errors(void **state)
     } bad[] = {
         {{"--nonsense"}, "--nonsense"},
         {{"--tolerance", "5"}, "--tolerance is for --compare"},
-        {{"--by", "token"}, "--by 'token': a list of kernel, block, phase, shape is expected"},
+        {{"--by", "token"}, "--by 'token': a list of kernel, block, phase, shape, pipeline is expected"},
         {{"--steps", "0"}, "--steps '0' is not a number of 1 to 1000000"},
         {{"--warmup", "x"}, "--warmup 'x' is not a number of 0 to 1000000"},
         {{"--exit", "x", "--draft", "2"}, "one of --exit, --exits and --draft is expected"},
