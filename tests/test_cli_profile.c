@@ -408,6 +408,7 @@ static void usage_errors(void **state)
         {{"--by", ""}, "--by '': a list"},
         {{"--top", "x"}, "--top 'x' is not a number"},
         {{"--steps", "0"}, "--steps '0' is not a number of 1 to 1000000"},
+        {{"--every", "0"}, "--every '0' is not a number of 1 to 1000000"},
         {{"--steps", "1000001"}, "--steps '1000001' is not a number of 1 to 1000000"},
         {{"--steps", "2x"}, "--steps '2x' is not a number"},
         {{"--warmup", "-1"}, "--warmup '-1' is not a number of 0 to 1000000"},

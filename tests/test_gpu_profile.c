@@ -77,7 +77,7 @@ static void open_profiled(bool serialize)
 {
     gpu = gpu_open(NULL, &err);
     must(gpu != NULL);
-    must(gpu_profile(gpu, &(ProfileOptions){serialize, rows_as_bytes}, &err));
+    must(gpu_profile(gpu, &(ProfileOptions){serialize, rows_as_bytes, 0}, &err));
 }
 
 static void check_event(const ProfileEvent *event, uint32_t at, uint32_t rows)
@@ -164,6 +164,30 @@ static void and_so_it_is_where_each_command_is_waited_for(void **state)
     everything_that_ran(true);
 }
 
+// The time of what was not timed is shared out as it was when it was: all that ran is there, in
+// order, and one run of four has times of its own.
+static void some_runs_are_timed_for_all(void **state)
+{
+    (void)state;
+    gpu = gpu_open(NULL, &err);
+    must(gpu != NULL);
+    must(gpu_profile(gpu, &(ProfileOptions){.cost = rows_as_bytes, .every = 4}, &err));
+    Work work = work_make("forward 3");
+    must(gpu_run(gpu, &work.tape, 1, &err));
+    gpu_profile_clear(gpu);
+    for (int i = 0; i < 8; i++) must(gpu_run(gpu, &work.tape, 1, &err));
+    Profile p = gpu_profile_view(gpu);
+    assert_int_equal(p.event_count, 8 * COMMANDS);
+    for (uint32_t i = 0; i < p.event_count; i++) check_event(&p.events[i], i % COMMANDS, ROWS);
+    check_times(&p);
+    assert_int_equal(p.shared_count, 6 * COMMANDS);
+    float values[ROWS * WIDTH];
+    must(tensor_download(gpu, work.y, values, &err));
+    assert_true(values[0] == 9.0f * ADDS);
+    work_free(&work);
+    gpu_close(gpu);
+}
+
 // A device without timestamps is made of one that has them.
 static void without_timestamps_times_are_the_hosts(void **state)
 {
@@ -171,7 +195,7 @@ static void without_timestamps_times_are_the_hosts(void **state)
     gpu = gpu_open(NULL, &err);
     must(gpu != NULL);
     gpu->no_timestamps = true;
-    must(gpu_profile(gpu, &(ProfileOptions){false, NULL}, &err));
+    must(gpu_profile(gpu, &(ProfileOptions){.every = 4}, &err));
     Work work = work_make("forward 3");
     gpu_profile_clear(gpu);
     must(gpu_run(gpu, &work.tape, 1, &err));
@@ -452,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_that_ran_is_there_once),
         cmocka_unit_test(and_so_it_is_where_each_command_is_waited_for),
+        cmocka_unit_test(some_runs_are_timed_for_all),
         cmocka_unit_test(without_timestamps_times_are_the_hosts),
         cmocka_unit_test(a_known_ratio_is_measured),
         cmocka_unit_test(transfers_are_there),

@@ -7,6 +7,7 @@
 #include "gpu/profile.h"
 #include "infer/generate.h"
 #include "profile/cost.h"
+#include "cli_profiling.h"
 #include "train/dataset.h"
 #include "train/step.h"
 
@@ -113,7 +114,8 @@ static bool bench_ways(Way *ways, int count, const Dataset *set, const Options *
 
 static bool load_profiled(Loaded *loaded, const Options *o, bool serialize, Error *err)
 {
-    const ProfileOptions options = {serialize, cost_of};
+    const ProfileOptions options = {
+        .serialize = serialize, .cost = cost_of, .every = PROFILING_EVERY};
     return cli_load(loaded, o->folder, o->device, DTYPE_F32, err) &&
            gpu_profile(loaded->gpu, &options, err);
 }

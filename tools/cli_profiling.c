@@ -9,7 +9,8 @@
 
 ProfilingOptions profiling_defaults(uint64_t steps, uint64_t warmup)
 {
-    return (ProfilingOptions){reports_defaults(), steps, warmup, false};
+    return (ProfilingOptions){
+        .reports = reports_defaults(), .steps = steps, .warmup = warmup, .every = PROFILING_EVERY};
 }
 
 // ---- options -----------------------------------------------------------------------------------
@@ -26,6 +27,7 @@ bool profiling_option(ProfilingOptions *o, int option, const char *value, bool *
     *known = true;
     if (option == OPTION_STEPS) return take_count(&o->steps, "steps", value, 1, err);
     if (option == OPTION_WARMUP) return take_count(&o->warmup, "warmup", value, 0, err);
+    if (option == OPTION_EVERY) return take_count(&o->every, "every", value, 1, err);
     if (option != OPTION_SERIALIZE) return reports_option(&o->reports, option, value, known, err);
     o->serialize = true;
     return true;
@@ -54,7 +56,10 @@ bool profiling_open(Profiling *p, const char *device, Error *err)
     if (!reports_begin(&p->options->reports, err) || !know_ceilings(&p->ceilings, device, err))
         return false;
     p->gpu = gpu_open(device, err);
-    return p->gpu && gpu_profile(p->gpu, &(ProfileOptions){p->options->serialize, cost_of}, err);
+    return p->gpu &&
+           gpu_profile(
+               p->gpu,
+               &(ProfileOptions){p->options->serialize, cost_of, (uint32_t)p->options->every}, err);
 }
 
 void profiling_close(Profiling *p)
@@ -100,11 +105,12 @@ static void warn(const Profile *profile)
 
 bool profiling_report(Profiling *p, const char *command, const char *what, int *status, Error *err)
 {
-    char title[600], steps[24], warmup[24];
+    char title[600], steps[24], warmup[24], every[24];
     snprintf(title, sizeof title, "%s %.500s", command, what);
     snprintf(steps, sizeof steps, "%zu", p->count);
     snprintf(warmup, sizeof warmup, "%llu", (unsigned long long)p->options->warmup);
-    const ProfileSetting settings[] = {{"steps", steps}, {"warmup", warmup}};
+    snprintf(every, sizeof every, "%llu", (unsigned long long)p->options->every);
+    const ProfileSetting settings[] = {{"steps", steps}, {"warmup", warmup}, {"every", every}};
     const ProfileRecord record = {.title = title,
                                   .device = gpu_info(p->gpu),
                                   .data = gpu_profile_view(p->gpu),
@@ -115,6 +121,6 @@ bool profiling_report(Profiling *p, const char *command, const char *what, int *
     warn(&record.data);
     if (p->failed || !gpu_profile_whole(p->gpu))
         return error_set(err, "out of memory for the profile: fewer --steps need less");
-    return reports_write(&p->options->reports, p->gpu, &record, &p->ceilings, settings, 2, status,
+    return reports_write(&p->options->reports, p->gpu, &record, &p->ceilings, settings, 3, status,
                          err);
 }

@@ -9,19 +9,23 @@ typedef struct {
     ReportOptions reports;
     uint64_t steps;  // that are profiled; 0: all
     uint64_t warmup; // rounds before them, in which pipelines are made
+    uint64_t every;  // of the runs of a tape, one of so many is timed command by command
     bool serialize;  // each command is waited for
 } ProfilingOptions;
 
+enum { PROFILING_EVERY = 8 }; // unless told: on lavapipe a timestamp costs 0.1 ms
+
 ProfilingOptions profiling_defaults(uint64_t steps, uint64_t warmup);
 
-enum { OPTION_STEPS = 1200, OPTION_WARMUP, OPTION_SERIALIZE };
+enum { OPTION_STEPS = 1200, OPTION_WARMUP, OPTION_EVERY, OPTION_SERIALIZE };
 #define PROFILING_OPTIONS                                                                          \
     REPORT_OPTIONS, {"steps", required_argument, NULL, OPTION_STEPS},                              \
         {"warmup", required_argument, NULL, OPTION_WARMUP},                                        \
+        {"every", required_argument, NULL, OPTION_EVERY},                                          \
     {                                                                                              \
         "serialize", no_argument, NULL, OPTION_SERIALIZE                                           \
     }
-#define PROFILING_USAGE "[--steps N] [--warmup N] [--serialize] " REPORT_USAGE
+#define PROFILING_USAGE "[--steps N] [--warmup N] [--every N] [--serialize] " REPORT_USAGE
 
 // As reports_option and reports_check, for these.
 bool profiling_option(ProfilingOptions *options, int option, const char *value, bool *known,

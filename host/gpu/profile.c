@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PART_COMMANDS = 256 }; // of a part at most
+enum {
+    PART_COMMANDS = 256,             // of a part at most
+    PLAIN_QUERY = PART_COMMANDS + 1, // the first one of the buffer that has only two
+};
 
 // A list that grows.
 typedef struct {
@@ -22,6 +25,8 @@ struct Profiler {
     List submissions;      // of ProfileSubmission
     List runs;             // of ProfileRun
     List transfers;        // of ProfileTransfer
+    size_t shared;         // events that have a share of their part's time
+    uint32_t parts;        // that were recorded
     double began, running; // running: when the run at hand began
     bool incomplete;       // memory ran out
 };
@@ -85,6 +90,7 @@ void gpu_profile_clear(Gpu *gpu)
 {
     Profiler *p = gpu->profiler;
     if (!p) return;
+    p->shared = 0;
     p->events.count = p->submissions.count = p->runs.count = p->transfers.count = 0;
     p->incomplete = false;
     // A clock that fails here fails in the next run, too.
@@ -105,6 +111,7 @@ Profile gpu_profile_view(const Gpu *gpu)
         .submission_count = p->submissions.count,
         .run_count = p->runs.count,
         .transfer_count = p->transfers.count,
+        .shared_count = p->shared,
         .began = p->began,
         .serialized = serializes(p),
         .timestamps = p->timestamps,
@@ -120,26 +127,55 @@ bool gpu_profile_whole(const Gpu *gpu)
 
 // ---- recording ---------------------------------------------------------------------------------
 
-static VkResult make_queries(Gpu *gpu, Part *part)
+// A command buffer's own queries, from `first` on, and the one at its beginning.
+static void begin_queries(VkCommandBuffer buffer, VkQueryPool queries, uint32_t first,
+                          uint32_t count)
+{
+    vkCmdResetQueryPool(buffer, queries, first, count);
+    vkCmdWriteTimestamp(buffer, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, queries, first);
+}
+
+static VkResult make_queries(Gpu *gpu, Probe *probe)
 {
     const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
                                         .queryType = VK_QUERY_TYPE_TIMESTAMP,
-                                        .queryCount = PART_COMMANDS + 1};
-    VkQueryPool *queries = &part->probe->queries;
-    VkResult result = vkCreateQueryPool(gpu->device, &info, NULL, queries);
+                                        .queryCount = PLAIN_QUERY + 2};
+    VkResult result = vkCreateQueryPool(gpu->device, &info, NULL, &probe->queries);
     if (result != VK_SUCCESS) return result;
-    vkCmdResetQueryPool(part->buffer, *queries, 0, PART_COMMANDS + 1);
-    vkCmdWriteTimestamp(part->buffer, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, *queries, 0);
+    begin_queries(probe->timed, probe->queries, 0, PLAIN_QUERY);
+    if (probe->plain) begin_queries(probe->plain, probe->queries, PLAIN_QUERY, 2);
     return VK_SUCCESS;
 }
 
-VkResult profile_begin_part(Gpu *gpu, Part *part)
+uint32_t profile_buffers(const Gpu *gpu)
 {
-    if (!gpu->profiler) return VK_SUCCESS;
-    part->probe = calloc(1, sizeof *part->probe);
-    if (part->probe) part->probe->commands = calloc(PART_COMMANDS, sizeof(Command *));
-    if (!part->probe || !part->probe->commands) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    return gpu->profiler->timestamps ? make_queries(gpu, part) : VK_SUCCESS;
+    const Profiler *p = gpu->profiler;
+    return p && p->options.every > 1 && !serializes(p) ? 2 : 1;
+}
+
+// Tapes take their turns: `number` is the part's.
+static Probe *make_probe(const Profiler *p, const VkCommandBuffer *buffers, bool both,
+                         uint32_t number)
+{
+    Probe *probe = calloc(1, sizeof *probe);
+    if (!probe) return NULL;
+    *probe = (Probe){.timed = buffers[0],
+                     .plain = both ? buffers[1] : VK_NULL_HANDLE,
+                     .commands = calloc(PART_COMMANDS, sizeof(Command *)),
+                     .seconds = calloc(PART_COMMANDS, sizeof(double)),
+                     .every = both ? p->options.every : 1};
+    probe->runs = number % probe->every;
+    return probe;
+}
+
+VkResult profile_begin_part(Gpu *gpu, Part *part, const VkCommandBuffer *buffers)
+{
+    Profiler *p = gpu->profiler;
+    if (!p) return VK_SUCCESS;
+    part->probe = make_probe(p, buffers, profile_buffers(gpu) > 1, p->parts++);
+    if (!part->probe || !part->probe->commands || !part->probe->seconds)
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
+    return p->timestamps ? make_queries(gpu, part->probe) : VK_SUCCESS;
 }
 
 bool profile_part_full(const Gpu *gpu, const Part *part)
@@ -174,9 +210,17 @@ VkResult profile_command(Gpu *gpu, Part *part, CommandKind kind, const char *lab
     }
     *kept = probe->commands[probe->count++] = command;
     if (probe->queries)
-        vkCmdWriteTimestamp(part->buffer, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, probe->queries,
+        vkCmdWriteTimestamp(probe->timed, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, probe->queries,
                             probe->count);
     return VK_SUCCESS;
+}
+
+void profile_end_part(Part *part)
+{
+    const Probe *probe = part->probe;
+    if (probe && probe->plain)
+        vkCmdWriteTimestamp(probe->plain, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, probe->queries,
+                            PLAIN_QUERY + 1);
 }
 
 void profile_free_part(Gpu *gpu, Part *part)
@@ -184,10 +228,21 @@ void profile_free_part(Gpu *gpu, Part *part)
     if (!part->probe) return;
     vkDestroyQueryPool(gpu->device, part->probe->queries, NULL);
     free(part->probe->commands);
+    free(part->probe->seconds);
     free(part->probe);
 }
 
 // ---- running -----------------------------------------------------------------------------------
+
+VkCommandBuffer profile_buffer(Part *part)
+{
+    Probe *probe = part->probe;
+    if (!probe) return part->buffer;
+    bool known = false; // how its commands share a time
+    for (uint32_t i = 0; i < probe->count && !known; i++) known = probe->seconds[i] > 0;
+    probe->split = probe->plain && known && ++probe->runs % probe->every != 0;
+    return probe->split ? probe->plain : probe->timed;
+}
 
 size_t profile_group(const Gpu *gpu, Part *const *parts, size_t count)
 {
@@ -252,7 +307,7 @@ static void add_event(Gpu *gpu, const Command *command, double begin, double end
 }
 
 // The times of a part's commands, `shift` seconds later than the device's clock has them.
-static void add_timed(Gpu *gpu, const Probe *probe, const uint64_t *ticks, double shift)
+static void add_timed(Gpu *gpu, Probe *probe, const uint64_t *ticks, double shift)
 {
     const DeviceClock *clock = &gpu->profiler->clock;
     double begin = device_clock_seconds(clock, ticks[0]) + shift;
@@ -260,14 +315,38 @@ static void add_timed(Gpu *gpu, const Probe *probe, const uint64_t *ticks, doubl
         double end = device_clock_seconds(clock, ticks[i + 1]) + shift;
         if (end < begin) end = begin;
         add_event(gpu, probe->commands[i], begin, end);
+        probe->seconds[i] = end - begin;
         begin = end;
     }
 }
 
+// The same where only the whole part's time is known.
+static void add_split(Gpu *gpu, const Probe *probe, const uint64_t *ticks, double shift)
+{
+    const DeviceClock *clock = &gpu->profiler->clock;
+    double begin = device_clock_seconds(clock, ticks[0]) + shift, at = begin;
+    double whole = device_clock_seconds(clock, ticks[1]) + shift - begin, sum = 0, done = 0;
+    for (uint32_t i = 0; i < probe->count; i++) sum += probe->seconds[i];
+    for (uint32_t i = 0; i < probe->count; i++) {
+        done += probe->seconds[i];
+        double end = begin + (whole > 0 ? whole * done / sum : 0);
+        add_event(gpu, probe->commands[i], at, end);
+        at = end;
+    }
+    gpu->profiler->shared += probe->count;
+}
+
+// Of the run at hand: a tick at the beginning and one behind each command, or behind the last.
+static uint32_t tick_count(const Probe *probe)
+{
+    return probe->split ? 2 : probe->count + 1;
+}
+
 static bool read_ticks(Gpu *gpu, const Probe *probe, uint64_t *ticks)
 {
-    return vkGetQueryPoolResults(gpu->device, probe->queries, 0, probe->count + 1,
-                                 (probe->count + 1) * sizeof *ticks, ticks, sizeof *ticks,
+    uint32_t count = tick_count(probe);
+    return vkGetQueryPoolResults(gpu->device, probe->queries, probe->split ? PLAIN_QUERY : 0, count,
+                                 count * sizeof *ticks, ticks, sizeof *ticks,
                                  VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT) == VK_SUCCESS;
 }
 
@@ -281,18 +360,26 @@ static double shift_into(const DeviceClock *clock, const uint64_t *ticks, uint32
     return end > done ? done - end : 0;
 }
 
+static void add_part(Gpu *gpu, Probe *probe, const uint64_t *ticks, double sent, double done)
+{
+    double shift = shift_into(&gpu->profiler->clock, ticks, tick_count(probe) - 1, sent, done);
+    if (probe->split)
+        add_split(gpu, probe, ticks, shift);
+    else
+        add_timed(gpu, probe, ticks, shift);
+}
+
 static void collect(Gpu *gpu, const Submission *submission, double done)
 {
     Profiler *p = gpu->profiler;
     uint64_t ticks[PART_COMMANDS + 1];
     for (size_t i = 0; i < submission->count; i++) {
-        const Probe *probe = submission->parts[i]->probe;
+        Probe *probe = submission->parts[i]->probe;
         if (!probe || !probe->count) continue;
         if (!probe->queries)
             add_event(gpu, probe->commands[0], submission->began, done);
         else if (read_ticks(gpu, probe, ticks))
-            add_timed(gpu, probe, ticks,
-                      shift_into(&p->clock, ticks, probe->count, submission->began, done));
+            add_part(gpu, probe, ticks, submission->began, done);
         else
             p->incomplete = true;
     }

@@ -66,9 +66,10 @@ typedef struct {
     const ProfileRun *runs;               // (run_count)
     const ProfileTransfer *transfers;     // (transfer_count)
     size_t event_count, submission_count, run_count, transfer_count;
-    double began;       // when collecting began
-    bool serialized;    // each command was waited for
-    bool timestamps;    // false: the device has none, and times are the host's around each command
+    size_t shared_count; // of the events that have a share of their part's time
+    double began;        // when collecting began
+    bool serialized;     // each command was waited for
+    bool timestamps;     // false: the device has none, and times are the host's around each command
     bool calibrated;    // VK_EXT_calibrated_timestamps puts the device's times on the host's clock;
                         // else a few empty submissions did
     double clock_error; // seconds by which all of the device's times may be off against the host's
@@ -77,6 +78,10 @@ typedef struct {
 typedef struct {
     bool serialize; // one submission for each command, waited for: exact alone, slower together
     CostRule *cost; // NULL: costs are 0
+    // Timestamps cost time, on CPU drivers 0.1 ms each. Of the runs of a part of a tape the first
+    // and then one of so many has one behind each command; the others have two, at beginning and
+    // end, and share this time out as the last run did that was timed. 0 and 1: every run.
+    uint32_t every;
 } ProfileOptions;
 
 // Turns profiling on for what is recorded from now on: right after gpu_open, before any tape of

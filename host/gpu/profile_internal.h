@@ -10,25 +10,39 @@
 
 typedef struct Profiler Profiler;
 
+enum { PART_BUFFERS = 2 };
+
 // The commands of one part of a tape and the queries for their times: query 0 at the part's
-// beginning, i + 1 behind command i.
+// beginning, i + 1 behind command i. Where only some runs are timed command by command, the part
+// is recorded a second time for the others, with queries at its beginning and its end alone.
 struct Probe {
-    VkQueryPool queries; // VK_NULL_HANDLE: the device has no timestamps
-    Command **commands;  // (count), owned by the profiler
+    VkQueryPool queries;   // VK_NULL_HANDLE: the device has no timestamps
+    VkCommandBuffer timed; // with a timestamp behind each command
+    VkCommandBuffer plain; // VK_NULL_HANDLE: every run is timed
+    Command **commands;    // (count), owned by the profiler
+    double *seconds;       // (count) of each command when it was timed last
     uint32_t count;
-    bool flying; // submitted and not received: its queries may not be written again
+    uint32_t runs, every; // which of the runs are timed
+    bool split;           // the run at hand is not: its time is shared out as the last one was
+    bool flying;          // submitted and not received: its queries may not be written again
 };
 
-// Recording. profile_begin_part gives the part a probe and records its first timestamp.
-VkResult profile_begin_part(Gpu *gpu, Part *part);
+// Recording. How many command buffers each part is recorded into.
+uint32_t profile_buffers(const Gpu *gpu);
+// Gives the part a probe and records its first timestamp; `buffers` as many as profile_buffers.
+VkResult profile_begin_part(Gpu *gpu, Part *part, const VkCommandBuffer *buffers);
 // Whether the part should end before its next command.
 bool profile_part_full(const Gpu *gpu, const Part *part);
 // Behind each command. kernel, args and grid of a fill or a copy are not read.
 VkResult profile_command(Gpu *gpu, Part *part, CommandKind kind, const char *label,
                          const Dispatch *dispatch);
+// Behind the last command.
+void profile_end_part(Part *part);
 void profile_free_part(Gpu *gpu, Part *part);
 
-// Running. How many of the next `count` parts may go into one submission: none twice.
+// Running. What is submitted of the part this time.
+VkCommandBuffer profile_buffer(Part *part);
+// How many of the next `count` parts may go into one submission: none twice.
 size_t profile_group(const Gpu *gpu, Part *const *parts, size_t count);
 // Whether a submission of these parts must wait for those in flight.
 bool profile_must_wait(const Gpu *gpu, Part *const *parts, size_t count);

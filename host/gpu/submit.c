@@ -75,7 +75,7 @@ void submit_close(Gpu *gpu)
 static VkResult send(Gpu *gpu, Submission *own, Part *const *parts, size_t count)
 {
     VkCommandBuffer buffers[SUBMIT_PARTS];
-    for (size_t i = 0; i < count; i++) buffers[i] = parts[i]->buffer;
+    for (size_t i = 0; i < count; i++) buffers[i] = profile_buffer(parts[i]);
     const VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
         .commandBufferCount = (uint32_t)count,

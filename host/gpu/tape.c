@@ -17,8 +17,10 @@ struct Tape {
     VkCommandPool commands;
     Part *parts; // (part_count) run one after the other
     size_t part_count;
-    VkCommandBuffer buffer; // of the last part
-    uint64_t bytes;         // of the tensors that the last part's commands have named
+    // Of the last part: all that is recorded goes into each.
+    VkCommandBuffer buffers[PART_BUFFERS]; // (buffer_count)
+    uint32_t buffer_count;
+    uint64_t bytes; // of the tensors that the last part's commands have named
     Descriptors descriptors;
     uint32_t dispatches;
     uint64_t epoch; // of the barrier that was recorded last
@@ -26,6 +28,10 @@ struct Tape {
     Error error;
     Tape *next; // in gpu->tapes
 };
+
+#define FOR_BUFFERS(buffer, tape)                                                                  \
+    for (const VkCommandBuffer *buffer = (tape)->buffers;                                          \
+         buffer < (tape)->buffers + (tape)->buffer_count; buffer++)
 
 static void fail(Tape *tape, VkResult result, const char *what)
 {
@@ -46,8 +52,9 @@ static void barrier(Tape *tape)
     };
     const VkPipelineStageFlags stages =
         VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-    vkCmdPipelineBarrier(tape->buffer, stages, stages | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT, 0, 1,
-                         &all, 0, NULL, 0, NULL);
+    FOR_BUFFERS(buffer, tape)
+    vkCmdPipelineBarrier(*buffer, stages, stages | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT, 0, 1, &all,
+                         0, NULL, 0, NULL);
     tape->epoch = ++tape->gpu->epoch;
 }
 
@@ -81,21 +88,33 @@ static VkResult begin_part(Tape *tape)
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = tape->commands,
         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-        .commandBufferCount = 1,
+        .commandBufferCount = tape->buffer_count,
     };
     const VkCommandBufferBeginInfo begin = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
         .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT,
     };
-    VkResult result = vkAllocateCommandBuffers(tape->gpu->device, &info, &tape->buffer);
-    if (result == VK_SUCCESS) result = vkBeginCommandBuffer(tape->buffer, &begin);
-    if (result != VK_SUCCESS) return result;
-    name_object(tape->gpu, VK_OBJECT_TYPE_COMMAND_BUFFER, (uint64_t)(uintptr_t)tape->buffer, "%s",
-                tape->label);
-    parts[tape->part_count++] = (Part){.buffer = tape->buffer};
+    VkResult result = vkAllocateCommandBuffers(tape->gpu->device, &info, tape->buffers);
+    FOR_BUFFERS(buffer, tape)
+    {
+        if (result == VK_SUCCESS) result = vkBeginCommandBuffer(*buffer, &begin);
+        if (result != VK_SUCCESS) return result;
+        name_object(tape->gpu, VK_OBJECT_TYPE_COMMAND_BUFFER, (uint64_t)(uintptr_t)*buffer, "%s",
+                    tape->label);
+    }
+    parts[tape->part_count++] = (Part){.buffer = tape->buffers[0]};
     tape->bytes = 0;
     barrier(tape);
-    return profile_begin_part(tape->gpu, last_part(tape));
+    return profile_begin_part(tape->gpu, last_part(tape), tape->buffers);
+}
+
+static VkResult end_part(Tape *tape)
+{
+    VkResult result = VK_SUCCESS;
+    profile_end_part(last_part(tape));
+    FOR_BUFFERS(buffer, tape)
+    if (result == VK_SUCCESS) result = vkEndCommandBuffer(*buffer);
+    return result;
 }
 
 // A barrier where one is needed. A part that has become long ends here: bytes are what is known of
@@ -105,7 +124,7 @@ static void order(Tape *tape, bool needed)
     uint64_t most = tape->gpu->part_bytes;
     if (tape->bytes >= (needed ? most : UNBROKEN * most) ||
         profile_part_full(tape->gpu, last_part(tape))) {
-        VkResult result = vkEndCommandBuffer(tape->buffer);
+        VkResult result = end_part(tape);
         if (result == VK_SUCCESS) result = begin_part(tape);
         if (result != VK_SUCCESS) fail(tape, result, tape->label);
     } else if (needed) {
@@ -140,6 +159,7 @@ Tape *tape_begin(Gpu *gpu, const char *label, Error *err)
         return NULL;
     }
     tape->gpu = gpu;
+    tape->buffer_count = profile_buffers(gpu);
     snprintf(tape->label, sizeof tape->label, "%s", label);
     tape->next = gpu->tapes;
     gpu->tapes = tape;
@@ -187,12 +207,12 @@ static bool check_groups(Tape *tape, const Dispatch *dispatch, uint32_t x, uint3
                      gpu->group_count[0], gpu->group_count[1]);
 }
 
-static void dispatch_groups(Tape *tape, const Dispatch *dispatch)
+static void dispatch_groups(Tape *tape, VkCommandBuffer buffer, const Dispatch *dispatch)
 {
     const Grid *grid = &dispatch->grid;
     if (!grid->rows.counts) {
         if (check_groups(tape, dispatch, grid->x, grid->y))
-            vkCmdDispatch(tape->buffer, grid->x, grid->y, 1);
+            vkCmdDispatch(buffer, grid->x, grid->y, 1);
         return;
     }
     uint32_t most = (grid->rows.max + grid->tile - 1) / grid->tile;
@@ -204,8 +224,21 @@ static void dispatch_groups(Tape *tape, const Dispatch *dispatch)
         fail(tape, VK_ERROR_OUT_OF_HOST_MEMORY, "too many different grids");
         return;
     }
-    vkCmdDispatchIndirect(tape->buffer, commands.span->block->buffer,
-                          commands.span->offset + offset);
+    vkCmdDispatchIndirect(buffer, commands.span->block->buffer, commands.span->offset + offset);
+}
+
+static void record_dispatch(Tape *tape, VkCommandBuffer buffer, const Dispatch *dispatch,
+                            VkPipeline pipeline, VkDescriptorSet set)
+{
+    label_begin(tape->gpu, buffer, tape->label, kernel_sources[dispatch->kernel].name);
+    vkCmdBindPipeline(buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    vkCmdBindDescriptorSets(buffer, VK_PIPELINE_BIND_POINT_COMPUTE, tape->gpu->layout, 0, 1, &set,
+                            0, NULL);
+    if (dispatch->args_bytes)
+        vkCmdPushConstants(buffer, tape->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                           dispatch->args_bytes, dispatch->args);
+    dispatch_groups(tape, buffer, dispatch);
+    label_end(tape->gpu, buffer);
 }
 
 // Tells the profiler of the command that was recorded last.
@@ -234,15 +267,7 @@ void tape_dispatch(Tape *tape, const Dispatch *dispatch)
     }
     order_dispatch(tape, dispatch);
     if (tape->failed) return;
-    label_begin(tape->gpu, tape->buffer, tape->label, kernel_sources[dispatch->kernel].name);
-    vkCmdBindPipeline(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-    vkCmdBindDescriptorSets(tape->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, tape->gpu->layout, 0, 1,
-                            &set, 0, NULL);
-    if (dispatch->args_bytes)
-        vkCmdPushConstants(tape->buffer, tape->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
-                           dispatch->args_bytes, dispatch->args);
-    dispatch_groups(tape, dispatch);
-    label_end(tape->gpu, tape->buffer);
+    FOR_BUFFERS(buffer, tape) record_dispatch(tape, *buffer, dispatch, pipeline, set);
     tape->dispatches++;
     told(tape, COMMAND_DISPATCH, dispatch);
 }
@@ -254,10 +279,13 @@ void tape_fill(Tape *tape, Tensor tensor, uint32_t word)
     if (tape->failed) return;
     touch(tape, tensor.span, false, true);
     tape->bytes += tensor_bytes(tensor);
-    label_begin(tape->gpu, tape->buffer, tape->label, "fill");
-    vkCmdFillBuffer(tape->buffer, tensor.span->block->buffer, tensor.span->offset + tensor.offset,
-                    tensor_bytes(tensor), word);
-    label_end(tape->gpu, tape->buffer);
+    FOR_BUFFERS(buffer, tape)
+    {
+        label_begin(tape->gpu, *buffer, tape->label, "fill");
+        vkCmdFillBuffer(*buffer, tensor.span->block->buffer, tensor.span->offset + tensor.offset,
+                        tensor_bytes(tensor), word);
+        label_end(tape->gpu, *buffer);
+    }
     told(tape, COMMAND_FILL, &(Dispatch){.tensors = {tensor}});
 }
 
@@ -272,9 +300,12 @@ void tape_copy(Tape *tape, Tensor to, Tensor from)
     tape->bytes += 2 * tensor_bytes(to);
     const VkBufferCopy region = {from.span->offset + from.offset, to.span->offset + to.offset,
                                  tensor_bytes(to)};
-    label_begin(tape->gpu, tape->buffer, tape->label, "copy");
-    vkCmdCopyBuffer(tape->buffer, from.span->block->buffer, to.span->block->buffer, 1, &region);
-    label_end(tape->gpu, tape->buffer);
+    FOR_BUFFERS(buffer, tape)
+    {
+        label_begin(tape->gpu, *buffer, tape->label, "copy");
+        vkCmdCopyBuffer(*buffer, from.span->block->buffer, to.span->block->buffer, 1, &region);
+        label_end(tape->gpu, *buffer);
+    }
     told(tape, COMMAND_COPY, &(Dispatch){.tensors = {to, from}});
 }
 
@@ -288,10 +319,11 @@ bool tape_end(Tape *tape, Error *err)
         .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
         .dstAccessMask = VK_ACCESS_HOST_READ_BIT,
     };
-    vkCmdPipelineBarrier(tape->buffer,
+    FOR_BUFFERS(buffer, tape)
+    vkCmdPipelineBarrier(*buffer,
                          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
                          VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &host, 0, NULL, 0, NULL);
-    VkResult result = vkEndCommandBuffer(tape->buffer);
+    VkResult result = end_part(tape);
     return result == VK_SUCCESS || gpu_fail(tape->gpu, result, tape->label, err);
 }
 

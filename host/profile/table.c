@@ -256,6 +256,15 @@ static void print_clock(FILE *stream, const ProfileSummary *s)
     fputc('\n', stream);
 }
 
+// Of how many commands the time is their own.
+static void print_shared(FILE *stream, const Profile *data)
+{
+    if (!data->shared_count) return;
+    fprintf(stream,
+            "commands: %zu of %zu were timed; the others share the time of their tape as these do\n",
+            data->event_count - data->shared_count, data->event_count);
+}
+
 static void print_accounts(FILE *stream, const ProfileSummary *s)
 {
     static const char *const names[] = {"time", "wall clock", "GPU busy", "gaps",
@@ -273,6 +282,7 @@ static void print_accounts(FILE *stream, const ProfileSummary *s)
     print_transfers(stream, &s->accounts.uploads, "uploads");
     print_transfers(stream, &s->accounts.downloads, "downloads");
     print_clock(stream, s);
+    print_shared(stream, &s->record->data);
 }
 
 void table_print(FILE *stream, const ProfileReport *report, unsigned kinds, size_t top)

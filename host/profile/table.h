@@ -8,7 +8,7 @@
 //   "settings": {name: text, ...}        what the command said of its run, and "serialized",
 //                                        "timestamps", "calibrated" ("yes" or "no")
 //   "ceilings": {"byte_rate", "cache_byte_rate", "operation_rate", "launch_seconds"}; 0: not known
-//   "accounting": {"whole": A, "steps": A, "uploads": T, "downloads": T, "clock_error", "clipped",
+//   "accounting": {"whole": A, "steps": A, "uploads": T, "downloads": T, "clock_error", "shared", "clipped",
 //                  "clipped_seconds", "furthest"}
 //        A: {"wall", "busy", "gaps", "host", "transfers", "sum", "deviation"}
 //        T: {"count", "bytes", "seconds"}

@@ -177,6 +177,7 @@ static void add_accounts(cJSON *object, const ProfileSummary *s)
     add_transfers(accounting, "uploads", &s->accounts.uploads);
     add_transfers(accounting, "downloads", &s->accounts.downloads);
     add_rounded(accounting, "clock_error", s->record->data.clock_error);
+    cJSON_AddNumberToObject(accounting, "shared", (double)s->record->data.shared_count);
     cJSON_AddNumberToObject(accounting, "clipped", (double)s->accounts.clipped);
     add_rounded(accounting, "clipped_seconds", s->accounts.clipped_seconds);
     add_rounded(accounting, "furthest", s->accounts.furthest);
