@@ -246,7 +246,7 @@ static void all_reports_of_one_run(void **state)
     CliRun run =
         PROFILE(SHORT, "--by", "phase,block", "--csv", csv.text, "--trace", trace.text, "--html",
                 html.text, test_option("--json", &folder, "all.json").text, "--serialize");
-    static const char *const parts[] = {"\ngenerate ", "\nsteps 4, warmup 1\n",
+    static const char *const parts[] = {"\ngenerate ", "\nsteps 4, warmup 1, every 8\n",
                                         "\nphase ",    "\nprompt ",
                                         "\ndecode ",   "\nblock 3 ",
                                         "\nGPU busy ", "\nsteps: 4, median ",
@@ -311,7 +311,8 @@ static void usage_errors(void **state)
     } bad[] = {
         {{"--nonsense"}, "--nonsense"},
         {{"--tolerance", "5"}, "--tolerance is for --compare"},
-        {{"--by", "token"}, "--by 'token': a list of kernel, block, phase, shape, pipeline is expected"},
+        {{"--by", "token"},
+         "--by 'token': a list of kernel, block, phase, shape, pipeline is expected"},
         {{"--steps", "0"}, "--steps '0' is not a number of 1 to 1000000"},
         {{"--warmup", "x"}, "--warmup 'x' is not a number of 0 to 1000000"},
         {{"--exit", "x", "--draft", "2"}, "one of --exit, --exits and --draft is expected"},
