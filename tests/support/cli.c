@@ -86,8 +86,7 @@ static const char *last_line(const char *text)
     return text + at;
 }
 
-// Behind the line on a model that took a second to load, as it may where the machine is busy.
-static const char *behind_loading(const char *text)
+const char *cli_behind_loading(const char *text)
 {
     const char *end = strncmp(text, "loaded ", 7) ? NULL : strchr(text, '\n');
     return end ? end + 1 : text;
@@ -98,8 +97,8 @@ void cli_check_failure(CliRun run, int status, const char *part, bool notes, con
 {
     const char *message = last_line(run.err);
     bool ok = run.status == status && !*run.out && message &&
-              (notes || message == behind_loading(run.err)) && !strncmp(message, "strata: ", 8) &&
-              strstr(message, part);
+              (notes || message == cli_behind_loading(run.err)) &&
+              !strncmp(message, "strata: ", 8) && strstr(message, part);
     if (!ok)
         print_error("status %d, expected %d with '%s'; standard output:\n%s\nerror:\n%s\n",
                     run.status, status, part, run.out, run.err);

@@ -32,6 +32,9 @@ CliProcess cli_start(const CliCall *call);
 CliRun cli_wait(CliProcess *process);
 CliRun cli_run(const CliCall *call);
 void cli_free(CliRun *run);
+// What a run said on standard error behind the line on a model that took a second to load, as it
+// may where the machine is busy or the driver slow.
+const char *cli_behind_loading(const char *err);
 
 // cli_run of these arguments.
 #define CLI(...) cli_run(&(CliCall){.args = {__VA_ARGS__}})
