@@ -95,7 +95,7 @@ void profiling_step(Profiling *p, double loss, uint32_t tokens)
 
 // ---- reports -----------------------------------------------------------------------------------
 
-// What the device is measured with that it should not be.
+// That times are not what one would expect.
 static void warn(const Profile *profile)
 {
     if (!profile->timestamps)

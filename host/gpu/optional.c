@@ -21,27 +21,25 @@ static void *link_features(Optional *optional, void *features)
     return features;
 }
 
-static void choose_statistics(Optional *optional, VkPhysicalDevice physical)
-{
-    const char *name = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
-    optional->executable = (VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR){
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
-    VkPhysicalDeviceFeatures2 query = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-                                       .pNext = &optional->executable};
-    if (!device_has_extension(physical, name)) return;
-    vkGetPhysicalDeviceFeatures2(physical, &query);
-    optional->statistics = optional->executable.pipelineExecutableInfo;
-    if (!optional->statistics) return;
-    add_extension(optional, physical, name);
-    link_features(optional, &optional->executable);
-}
-
 // Asks for features, which stay as they are found: those that the device has are turned on.
 static void read_features(VkPhysicalDevice physical, void *features)
 {
     VkPhysicalDeviceFeatures2 query = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                        .pNext = features};
     vkGetPhysicalDeviceFeatures2(physical, &query);
+}
+
+static void choose_statistics(Optional *optional, VkPhysicalDevice physical)
+{
+    const char *name = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
+    optional->executable = (VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
+    if (!device_has_extension(physical, name)) return;
+    read_features(physical, &optional->executable);
+    optional->statistics = optional->executable.pipelineExecutableInfo;
+    if (!optional->statistics) return;
+    add_extension(optional, physical, name);
+    link_features(optional, &optional->executable);
 }
 
 // f16 and integers of 8 bits in arithmetic, of the core.
