@@ -166,16 +166,6 @@ typedef struct {
     TokenList prompt;
 } Run;
 
-static bool print_json(const Report *report, Error *err)
-{
-    cJSON *object = report_json(report);
-    char *line = object ? cJSON_PrintUnformatted(object) : NULL;
-    if (line) printf("%s\n", line);
-    cJSON_Delete(object);
-    free(line);
-    return line || error_set(err, "out of memory");
-}
-
 static bool report(Run *run, const Generation *out, const DepthPolicy *policy, const char *text,
                    Error *err)
 {
@@ -185,7 +175,7 @@ static bool report(Run *run, const Generation *out, const DepthPolicy *policy, c
     if (!full && !generate_full_depth_ms(&report.full_ms, session_engine(run->session),
                                          session_sequence(run->session), REPLAYED, err))
         return false;
-    if (run->options->json) return print_json(&report, err);
+    if (run->options->json) return cli_print_json(report_json(&report), err);
     printf("\n");
     fflush(stdout);
     report_print(&report);

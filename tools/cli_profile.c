@@ -145,15 +145,6 @@ static bool write_csv(const char *path, const ProfileReport *report, unsigned ki
     return file_writer_commit(&writer, err);
 }
 
-static bool print_json(const cJSON *json, Error *err)
-{
-    char *text = cJSON_PrintUnformatted(json);
-    if (!text) return error_set(err, "out of memory for the profile as JSON");
-    puts(text);
-    free(text);
-    return true;
-}
-
 // What is made of the JSON object: itself and the page.
 static bool write_json(const ReportOptions *o, const ProfileReport *report,
                        const ProfileComparison *comparison, Error *err)
@@ -163,8 +154,8 @@ static bool write_json(const ReportOptions *o, const ProfileReport *report,
     if (!json) return false;
     if (comparison) compare_json(json, comparison);
     bool ok = (!o->json_file || json_write(o->json_file, json, err)) &&
-              (!o->html || page_write(o->html, report->summary->record, json, err)) &&
-              (!o->json || print_json(json, err));
+              (!o->html || page_write(o->html, report->summary->record, json, err));
+    if (ok && o->json) return cli_print_json(json, err);
     cJSON_Delete(json);
     return ok;
 }

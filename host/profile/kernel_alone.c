@@ -1,9 +1,8 @@
 // One kernel alone on a tape: see kernel_alone.h.
-#define _POSIX_C_SOURCE 200809L
 #include "profile/kernel_alone.h"
 #include "base/clock.h"
+#include "ops/launch.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 bool kernel_name_read(KernelName *name, const char *text, Error *err)
@@ -43,18 +42,14 @@ static bool pick(void *user, const Dispatch *dispatch)
     return p->mode == ALONE ? match : p->mode == BEFORE && before;
 }
 
-// Records the op so many times with STRATA_VARIANT as it says.
+// Records the op so many times, with that variant or, NULL, as ops choose.
 static void record(const KernelBed *bed, Tape *tape, Pick *p, const char *variant, uint32_t times)
 {
-    const char *now = getenv("STRATA_VARIANT");
-    char *kept = now ? strdup(now) : NULL;
-    if (variant) setenv("STRATA_VARIANT", variant, 1);
+    launch_force_variant(variant);
     gpu_filter(bed->gpu, pick, p);
     for (uint32_t i = 0; i < times; i++) bed_record(bed, tape);
     gpu_filter(bed->gpu, NULL, NULL);
-    if (variant && kept) setenv("STRATA_VARIANT", kept, 1);
-    if (variant && !kept) unsetenv("STRATA_VARIANT");
-    free(kept);
+    launch_force_variant(NULL);
 }
 
 static Tape *make_tape(const KernelBed *bed, Pick *p, const char *variant, uint32_t times,
