@@ -4,10 +4,10 @@
 #   tools/fuzz.sh [SECONDS] [NAME]...
 #
 # Builds the preset fuzz and runs each target (or those NAMEd: tests/fuzz/fuzz_NAME.c) for SECONDS, 60
-# unless told. The files that it begins with are in tests/fuzz/seeds/NAME; what it found on the way is
-# kept in build/fuzz/corpus/NAME and used again. Prints one line a target. A finding (a crash, a
-# sanitizer's message, a leak, more than 10 seconds or 2 GiB for one input) is a file in
-# build/fuzz/findings, and the exit status is 1.
+# unless told, as many at a time as there are cores. The files that it begins with are in
+# tests/fuzz/seeds/NAME; what it found on the way is kept in build/fuzz/corpus/NAME and used again.
+# Prints one line a target. A finding (a crash, a sanitizer's message, a leak, more than 10 seconds or
+# 2 GiB for one input) is a file in build/fuzz/findings, and the exit status is 1.
 set -uo pipefail
 exec </dev/null
 
@@ -52,8 +52,15 @@ run() {
     return 1
 }
 
-failed=0
+cores=$(nproc 2>/dev/null || echo 1)
+failed=0 running=0
 for name in "${names[@]}"; do
-    run "$name" || failed=1
+    if [ "$running" -ge "$cores" ]; then
+        wait -n || failed=1
+        running=$((running - 1))
+    fi
+    run "$name" &
+    running=$((running + 1))
 done
+for ((; running > 0; running--)); do wait -n || failed=1; done
 exit "$failed"

@@ -4,10 +4,10 @@
 #   tools/test.sh [--quick | --matrix] [CTEST ARGUMENT]...
 #
 # Five parts, each on CPU drivers, so that no GPU is needed and every machine tests the same:
-#   debug       all tests under the validation layer with synchronisation validation, on lavapipe
+#   debug       all tests under the validation layer with synchronisation validation, on lavapipe with
+#               vectors of 256 bits (subgroups of 8)
 #   sanitize    all tests under AddressSanitizer and UndefinedBehaviorSanitizer, on lavapipe
-#   width-N     the GPU tests on lavapipe with vectors of 128, 256 and 512 bits
-#               (subgroups of 4, 8 and 16)
+#   width-N     the GPU tests on lavapipe with vectors of 128 and 512 bits (subgroups of 4 and 16)
 #   swiftshader the GPU tests on SwiftShader, a minimal driver
 #   fuzz        a minute of damaged input for each parser (tools/fuzz.sh), each counted as one test
 # --quick runs the first part alone. --matrix runs other parts: the GPU tests of the debug build on each
@@ -88,20 +88,20 @@ on() {
 # run_part NAME PRESET DRIVER TEXT [CTEST ARGUMENT]...: runs the tests of a build on a driver and adds
 # them up; `sums` keeps the sums. Caches are kept, because compiling the kernels takes a CPU driver
 # minutes, but apart for each driver and vector width: Mesa 22.3 takes a kernel from its cache even
-# where it was compiled for another width, and the part would test that one. 256 bits are the default.
+# where it was compiled for another width, and the part would test that one.
 run_part() {
-    local name=$1 preset=$2 driver=$3 text=$4 junit=$logs/$1.xml status
+    local name=$1 preset=$2 driver=$3 text=$4 junit=$logs/$1.xml status begin=$SECONDS
     shift 4
     heading "$name: $text"
     rm -f "$junit"
-    XDG_CACHE_HOME=$logs/cache-$driver-${LP_NATIVE_VECTOR_WIDTH-256} \
+    XDG_CACHE_HOME=$logs/cache-$driver-${LP_NATIVE_VECTOR_WIDTH-} \
         on "$driver" ctest --test-dir "build/$preset" -j "$test_jobs" --output-on-failure \
         --test-output-size-passed 10000000 --test-output-size-failed 10000000 \
         --output-junit "$junit" --no-tests="$no_tests" "$@" "${ctest_arguments[@]}"
     status=$?
     sums=(0 0 0)
     [ ! -f "$junit" ] || read -r -a sums < <(sum_junit "$junit")
-    printf '%s: %d passed, %d failed, %d skipped\n' "$name" "${sums[@]}"
+    printf '%s: %d passed, %d failed, %d skipped in %d s\n' "$name" "${sums[@]}" $((SECONDS - begin))
     passed=$((passed + sums[0])) failed=$((failed + sums[1])) skipped=$((skipped + sums[2]))
     if [ "$status" != 0 ] && [ "${sums[1]}" = 0 ]; then
         fail_part "$name: ctest ended with status $status"
@@ -211,14 +211,15 @@ run_all() {
     [ -n "$stock" ] || { fail_part "no lavapipe (Mesa's Vulkan driver for CPUs) here"; return; }
     if build debug; then
         debug_built=1
-        run_part debug debug stock "all tests, validation layer on"
+        LP_NATIVE_VECTOR_WIDTH=256 run_part debug debug stock \
+            "all tests, validation layer on, vectors of 256 bits"
     fi
     [ "$mode" != quick ] || return
     if build sanitize; then
-        run_part sanitize sanitize stock "all tests, ASan and UBSan on"
+        LP_NATIVE_VECTOR_WIDTH=256 run_part sanitize sanitize stock "all tests, ASan and UBSan on"
     fi
     [ "$debug_built" = 1 ] || return
-    for width in 128 256 512; do
+    for width in 128 512; do
         LP_NATIVE_VECTOR_WIDTH=$width run_part "width-$width" debug stock \
             "GPU tests with vectors of $width bits" -L '^gpu$'
     done
