@@ -296,6 +296,7 @@ static void serialized_commands_are_submissions(void **state)
               profile_printed(PROFILE(SHORT, "--serialize", "--json", "--trace", trace.text), 0),
           *plain = profile_printed(PROFILE(SHORT, "--json"), 0);
     assert_string_equal(field_text(field_item(serial, "settings"), "serialized"), "yes");
+    assert_string_equal(field_text(field_item(serial, "settings"), "every"), "1");
     assert_true(trace_slices(&trace, "kernel") == profile_sum(serial, "kernel", "calls"));
     assert_int_equal(trace_slices(&trace, "submission"), trace_slices(&trace, "kernel"));
     check_same_work(serial, plain);

@@ -188,7 +188,8 @@ static void limits(void **state)
     } cases[] = {
         {1, 50, 100, LIMIT_MEMORY, .5, .1, .01},  // 50 of 100 B/s, 100 of 1000 op/s
         {1, 50, 600, LIMIT_COMPUTE, .5, .6, .01}, // the higher share
-        {1, 0, 1, LIMIT_COMPUTE, 0, .001, .01},   // near nothing, but to this
+        {1, 25, 1, LIMIT_MEMORY, .25, .001, .01},
+        {1, 24, 230, LIMIT_LATENCY, .24, .23, .01}, // a quarter of neither
         {.0125, .5, 1, LIMIT_LAUNCH, .4, .08, .8},
         {.025, 1, 1, LIMIT_MEMORY, .4, .04, .4},  // less than half of its time
         {.005, 0, 1, LIMIT_LAUNCH, 0, .2, 1},     // quicker than a launch: all of it

@@ -254,11 +254,7 @@ bool bench_print_json(const Bench *b, const BenchChange *changes, Error *err)
     cJSON *rows = cJSON_AddArrayToObject(object, "rows");
     for (size_t i = 0; i < b->row_count; i++)
         cJSON_AddItemToArray(rows, row_json(b, &b->rows[i], changes ? &changes[i] : NULL));
-    char *text = cJSON_PrintUnformatted(object);
-    if (text) printf("%s\n", text);
-    cJSON_Delete(object);
-    free(text);
-    return text || error_set(err, "out of memory");
+    return cli_print_json(object, err);
 }
 
 // ---- CSV ---------------------------------------------------------------------------------------

@@ -109,8 +109,6 @@ bool profiling_report(Profiling *p, const char *command, const char *what, int *
     snprintf(title, sizeof title, "%s %.500s", command, what);
     snprintf(steps, sizeof steps, "%zu", p->count);
     snprintf(warmup, sizeof warmup, "%llu", (unsigned long long)p->options->warmup);
-    snprintf(every, sizeof every, "%llu", (unsigned long long)p->options->every);
-    const ProfileSetting settings[] = {{"steps", steps}, {"warmup", warmup}, {"every", every}};
     const ProfileRecord record = {.title = title,
                                   .device = gpu_info(p->gpu),
                                   .data = gpu_profile_view(p->gpu),
@@ -118,6 +116,10 @@ bool profiling_report(Profiling *p, const char *command, const char *what, int *
                                   .step_count = p->count,
                                   .begin = p->begin,
                                   .end = clock_seconds()};
+    uint64_t timed =
+        record.data.serialized ? 1 : p->options->every; // one by one: each run is timed
+    snprintf(every, sizeof every, "%llu", (unsigned long long)timed);
+    const ProfileSetting settings[] = {{"steps", steps}, {"warmup", warmup}, {"every", every}};
     warn(&record.data);
     if (p->failed || !gpu_profile_whole(p->gpu))
         return error_set(err, "out of memory for the profile: fewer --steps need less");

@@ -69,18 +69,14 @@ static void print_table(const DepthScore *scores, uint32_t count)
                scores[i].perplexity, 100 * scores[i].token_accuracy, 100 * scores[i].exact_match);
 }
 
-static bool print_json(const DepthScore *scores, uint32_t count)
+static bool print_json(const DepthScore *scores, uint32_t count, Error *err)
 {
     cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "depths");
     for (uint32_t i = 0; i < count; i++) {
         cJSON *item = depth_score_json(&scores[i]);
         if (item) cJSON_AddItemToArray(list, item);
     }
-    char *text = cJSON_PrintUnformatted(object);
-    if (text) printf("%s\n", text);
-    free(text);
-    cJSON_Delete(object);
-    return text != NULL;
+    return cli_print_json(object, err);
 }
 
 static void show_progress(void *user, size_t done)
@@ -105,7 +101,7 @@ static bool run(const Options *o, Loaded *loaded, Error *err)
     bool ok = evaluate(&loaded->model, &set, depths, count, scores, show_progress, &set.count, err);
     dataset_free(&set);
     if (ok && o->json)
-        ok = print_json(scores, count) || error_set(err, "out of memory");
+        ok = print_json(scores, count, err);
     else if (ok)
         print_table(scores, count);
     return ok;

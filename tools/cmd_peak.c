@@ -70,21 +70,6 @@ static void print(const Peak *peak, const Gpu *gpu)
     for (uint32_t i = 0; i < peak->matrix_count; i++) print_matrix(&peak->matrices[i]);
 }
 
-static int print_json(const Peak *peak)
-{
-    cJSON *root = peak_json(peak);
-    char *text = root ? cJSON_Print(root) : NULL;
-    cJSON_Delete(root);
-    if (!text) {
-        Error err;
-        error_set(&err, "out of memory");
-        return cli_fail(&err);
-    }
-    printf("%s\n", text);
-    cJSON_free(text);
-    return EXIT_OK;
-}
-
 int cmd_peak(int argc, char **argv)
 {
     static const char usage[] = "strata peak [--again] [--json] [--device N|NAME]";
@@ -111,9 +96,10 @@ int cmd_peak(int argc, char **argv)
     Gpu *gpu = gpu_open(device, &err);
     if (!gpu) return cli_fail(&err);
     bool ok = cli_peak(&peak, gpu, again, &err);
-    int status = ok ? EXIT_OK : cli_fail(&err);
-    if (ok && json) status = print_json(&peak);
-    if (ok && !json) print(&peak, gpu);
+    if (ok && json)
+        ok = cli_print_json(peak_json(&peak), &err);
+    else if (ok)
+        print(&peak, gpu);
     gpu_close(gpu);
-    return status;
+    return ok ? EXIT_OK : cli_fail(&err);
 }

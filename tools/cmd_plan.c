@@ -322,11 +322,7 @@ static bool print_json(const Plans *all, const Devices *devices, Error *err)
                                   plan_json(&all->plans[i], devices));
         cJSON_AddNumberToObject(object, "ratio", peak_ratio(all));
     }
-    char *text = cJSON_PrintUnformatted(object);
-    if (text) printf("%s\n", text);
-    free(text);
-    cJSON_Delete(object);
-    return text || error_set(err, "out of memory");
+    return cli_print_json(object, err);
 }
 
 static bool run(const Options *o, Error *err)

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "cli.h"
 #include "profile/cost.h"
+#include "profile/fields.h"
 #include "profile/shader_trial.h"
 
 #include <math.h>
@@ -152,17 +153,14 @@ static cJSON *version_json(const Options *o, const TrialVersion *v, const Shader
     cJSON_AddNumberToObject(error, "row", v->error.row);
     cJSON_AddNumberToObject(error, "col", v->error.col);
     cJSON_AddStringToObject(error, "shape", v->error_shape);
-    cJSON *compiler = cJSON_AddObjectToObject(out, "compiler");
-    for (int i = 0; i < FIELD_COUNT; i++)
-        if (!isnan(v->fields[i]))
-            cJSON_AddNumberToObject(compiler, STATISTIC_FIELDS[i].name, v->fields[i]);
+    fields_json(cJSON_AddObjectToObject(out, "compiler"), v->fields);
     cJSON *counters = o->counter_count ? cJSON_AddObjectToObject(out, "counters") : NULL;
     for (uint32_t i = 0; i < o->counter_count; i++)
         add_number(counters, o->counters[i], v->counters[i]);
     return out;
 }
 
-static void print_json(const Options *o, const Gpu *gpu, const ShaderTrial *t)
+static bool print_json(const Options *o, const Gpu *gpu, const ShaderTrial *t, Error *err)
 {
     char shape[TRIAL_SHAPE_TEXT];
     cJSON *root = cJSON_CreateObject();
@@ -193,10 +191,7 @@ static void print_json(const Options *o, const Gpu *gpu, const ShaderTrial *t)
         cJSON_AddNumberToObject(ratio, "high", t->ratio.high);
         cJSON_AddBoolToObject(ratio, "known", t->ratio.known);
     }
-    char *text = cJSON_Print(root);
-    if (text) puts(text);
-    cJSON_free(text);
-    cJSON_Delete(root);
+    return cli_print_json(root, err);
 }
 
 // ---- the command -------------------------------------------------------------------------------
@@ -235,7 +230,10 @@ static int run(const Options *o)
     bool ok = (options.counting || !o->counter_count) && gpu_profile(gpu, &profile, &err) &&
               shader_trial(&trial, gpu, &options, &err);
     counting_close(options.counting);
-    if (ok) (o->json ? print_json : print_text)(o, gpu, &trial);
+    if (ok && o->json)
+        ok = print_json(o, gpu, &trial, &err);
+    else if (ok)
+        print_text(o, gpu, &trial);
     gpu_close(gpu);
     return ok ? verdict(o, &trial) : cli_fail(&err);
 }

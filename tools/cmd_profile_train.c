@@ -1,42 +1,31 @@
 // strata profile train: what strata train does for a few updates, measured command by command. What
 // the run would leave in `out` is neither read nor written.
 #include "cli_profiling.h"
-#include "train/progress.h"
-#include "train/trainer.h"
+#include "cli_training.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 typedef struct {
     Profiling profiling;
     volatile sig_atomic_t stop;
-    const TrainConfig *config;
     uint64_t steps; // in all
-    bool terminal;
+    TrainingDisplay display;
 } Run;
 
-static void note(void *user, const char *line)
+static void show(Run *run, const StepReport *report)
 {
-    (void)user;
-    fprintf(stderr, "%s\n", line);
-}
-
-static void show(const Run *run, const StepReport *report)
-{
-    char line[PROGRESS_BYTES];
     StepReport shown = *report;
     shown.steps = run->steps;
-    progress_line(line, &shown);
-    fprintf(stderr, run->terminal ? "\r\033[K%s" : "%s\n", line);
-    if (run->terminal && report->step >= run->steps) fputc('\n', stderr);
+    training_show(&run->display, &shown);
 }
 
-static bool began(void *user, uint64_t step, Error *err)
+// What makes the run futile, said before a device is opened and its ceilings are measured.
+static bool check(Run *run, TrainConfig *config, Error *err)
 {
-    Run *run = user;
-    uint64_t most = run->config->steps, warmup = run->profiling.options->warmup;
-    (void)step; // 0: nothing is resumed
+    LlamaConfig shape;
+    uint64_t most = config->steps, warmup = run->profiling.options->warmup;
+    if (!train_config_model(&shape, config, err)) return false;
     if (most <= warmup)
         return error_set(err, "steps: %llu, but %llu of --warmup come first",
                          (unsigned long long)most, (unsigned long long)warmup);
@@ -44,6 +33,14 @@ static bool began(void *user, uint64_t step, Error *err)
         fprintf(stderr, "the training ends with step %llu\n", (unsigned long long)most);
         run->steps = most;
     }
+    return true;
+}
+
+static bool began(void *user, uint64_t step, Error *err)
+{
+    Run *run = user;
+    (void)step; // 0: nothing is resumed
+    (void)err;
     profiling_start(&run->profiling);
     return true;
 }
@@ -64,12 +61,12 @@ static bool profile(TrainConfig *config, ProfilingOptions *options, const char *
                     const char *device, int *status, Error *err)
 {
     Run run = {.profiling = {.options = options},
-               .config = config,
                .steps = options->steps + options->warmup,
-               .terminal = isatty(STDERR_FILENO)};
-    const TrainEvents events = {.user = &run, .begin = began, .note = note, .stepped = stepped};
+               .display = training_display(0)};
+    const TrainEvents events = {
+        .user = &run, .begin = began, .note = training_note, .stepped = stepped};
     config->leaves_nothing = true;
-    bool ok = profiling_open(&run.profiling, device, err) &&
+    bool ok = check(&run, config, err) && profiling_open(&run.profiling, device, err) &&
               train(config, run.profiling.gpu, &events, &run.stop, err) &&
               profiling_report(&run.profiling, "train", path, status, err);
     profiling_close(&run.profiling);

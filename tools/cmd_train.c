@@ -1,15 +1,12 @@
-// strata train: reads the config, trains, shows progress. On a terminal one line that renews
-// itself; otherwise plain lines.
+// strata train: reads the config, trains, shows progress, writes metrics.
 #include "cli.h"
+#include "cli_training.h"
 #include "train/metrics.h"
-#include "train/progress.h"
 #include "train/tensorboard.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 static volatile sig_atomic_t stop;
 
@@ -24,8 +21,7 @@ typedef struct {
     const char *out;
     FILE *metrics;
     Tensorboard *board;
-    bool terminal;
-    double printed; // elapsed seconds when the last plain line was printed
+    TrainingDisplay steps;
 } Display;
 
 static bool on_begin(void *user, uint64_t step, Error *err)
@@ -36,39 +32,12 @@ static bool on_begin(void *user, uint64_t step, Error *err)
     return display->board != NULL;
 }
 
-static void show_note(void *user, const char *line)
-{
-    (void)user;
-    fprintf(stderr, "%s\n", line);
-}
-
-// Columns of the terminal; 80 where it does not say.
-static unsigned terminal_width(void)
-{
-    struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
-}
-
 static void on_step(void *user, const StepReport *report)
 {
     Display *display = user;
     metrics_step(display->metrics, report);
     tensorboard_step(display->board, report);
-    char line[PROGRESS_BYTES];
-    if (display->terminal) {
-        progress_bar(line, report, terminal_width());
-        // Not wrapped: the terminal may have become narrower.
-        fprintf(stderr, "\r\033[K\033[?7l%s\033[?7h", line);
-        if (report->step == report->steps) fputc('\n', stderr);
-        return;
-    }
-    // Plain lines: the first, the last, and one every five seconds.
-    if (report->done_here > 1 && report->step < report->steps &&
-        report->elapsed - display->printed < 5.0)
-        return;
-    display->printed = report->elapsed;
-    progress_line(line, report);
-    fprintf(stderr, "%s\n", line);
+    training_show(&display->steps, report);
 }
 
 static void on_valid(void *user, uint64_t step, const DepthScore *scores, uint32_t count)
@@ -76,7 +45,7 @@ static void on_valid(void *user, uint64_t step, const DepthScore *scores, uint32
     Display *display = user;
     metrics_valid(display->metrics, step, scores, count);
     tensorboard_valid(display->board, step, scores, count);
-    fprintf(stderr, "%svalidation at step %llu:", display->terminal ? "\n" : "",
+    fprintf(stderr, "%svalidation at step %llu:", display->steps.terminal ? "\n" : "",
             (unsigned long long)step);
     for (uint32_t i = 0; i < count; i++)
         fprintf(stderr, "  depth %u: loss %.4f, exact %.1f%%", scores[i].depth, scores[i].loss,
@@ -87,14 +56,14 @@ static void on_valid(void *user, uint64_t step, const DepthScore *scores, uint32
 static void on_saved(void *user, uint64_t step)
 {
     Display *display = user;
-    fprintf(stderr, "%ssaved at step %llu\n", display->terminal ? "\r\033[K" : "",
+    fprintf(stderr, "%ssaved at step %llu\n", display->steps.terminal ? "\r\033[K" : "",
             (unsigned long long)step);
 }
 
 static bool run(TrainConfig *config, const char *device, Error *err)
 {
-    Display display = {.out = config->out, .terminal = isatty(STDERR_FILENO)};
-    const TrainEvents events = {&display, on_begin, show_note, on_step, on_valid, on_saved};
+    Display display = {.out = config->out, .steps = training_display(5)};
+    const TrainEvents events = {&display, on_begin, training_note, on_step, on_valid, on_saved};
     Gpu *gpu = gpu_open(device, err);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 const char *const SUMMARY_NAMES[] = {"kernel", "block", "phase", "shape", "pipeline"};
-const char *const LIMIT_NAMES[] = {"-", "memory", "cache", "compute", "launch"};
+const char *const LIMIT_NAMES[] = {"-", "memory", "cache", "compute", "launch", "latency"};
 
 Ceilings summary_ceilings(const Peak *peak)
 {
@@ -176,6 +176,7 @@ static size_t row_of(Grouping *g, const ProfileEvent *event)
 
 static Limit find_limit(const SummaryRow *row, const Ceilings *c)
 {
+    static const double near = .25;
     if (!(c->bytes_per_second > 0) || !(c->operations_per_second > 0)) return LIMIT_UNKNOWN;
     Limit limit = LIMIT_UNKNOWN;
     double best = 0;
@@ -192,7 +193,7 @@ static Limit find_limit(const SummaryRow *row, const Ceilings *c)
             best = ways[i].share;
             limit = ways[i].limit;
         }
-    return limit;
+    return best > 0 && best < near ? LIMIT_LATENCY : limit;
 }
 
 static double ratio(double part, double whole)

@@ -34,8 +34,9 @@ typedef enum {
     LIMIT_CACHE,   // it moves more than memory could: what is nearest is the rate of caches
     LIMIT_COMPUTE, // arithmetic
     LIMIT_LAUNCH,  // half of its time and more is what a command costs that does nothing
+    LIMIT_LATENCY, // a quarter of no ceiling: it mostly waits
 } Limit;
-extern const char *const LIMIT_NAMES[]; // "-", "memory", "cache", "compute", "launch"
+extern const char *const LIMIT_NAMES[]; // "-", "memory", "cache", "compute", "launch", "latency"
 
 enum { SUMMARY_NAME = 176, SUMMARY_SAMPLES = 1000 };
 
