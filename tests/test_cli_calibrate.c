@@ -71,7 +71,7 @@ static void write_model(const char *path)
 static cJSON *json_of(CliRun run)
 {
     Error err;
-    if (run.status || *cli_behind_loading(run.err)) fail_msg("status %d: %s", run.status, run.err);
+    if (run.status || *run.err) fail_msg("status %d: %s", run.status, run.err);
     cJSON *object = json_parse(run.out, strlen(run.out), "output", &err);
     if (!object) fail_msg("%s", err.text);
     cli_free(&run);

@@ -49,7 +49,7 @@ static cJSON *generate_args(const char *const *args, size_t count)
     CliCall call = call_of(args, count);
     CliRun run = cli_run(&call);
     Error err;
-    if (run.status || *cli_behind_loading(run.err)) fail_msg("status %d: %s", run.status, run.err);
+    if (run.status || *run.err) fail_msg("status %d: %s", run.status, run.err);
     cJSON *object = json_parse(run.out, strlen(run.out), "output", &err);
     if (!object) fail_msg("%s", err.text);
     cli_free(&run);

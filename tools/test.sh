@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs all tests.
 #
-#   tools/test.sh [--quick | --matrix] [CTEST ARGUMENT]...
+#   tools/test.sh [--quick | --matrix[=DRIVER,...]] [CTEST ARGUMENT]...
 #
 # Five parts, each on CPU drivers, so that no GPU is needed and every machine tests the same:
 #   debug       all tests under the validation layer with synchronisation validation, on lavapipe with
@@ -12,7 +12,7 @@
 #   fuzz        a minute of damaged input for each parser (tools/fuzz.sh), each counted as one test
 # --quick runs the first part alone. --matrix runs other parts: the GPU tests of the debug build on each
 # driver that tools/testbed.sh has and that executes (hours on two cores), and all pipelines compiled on
-# each that only compiles; it ends with a table. Other arguments go to every ctest, such as -R NAME.
+# each that only compiles, or on the DRIVERs alone; it ends with a table. Other arguments go to every ctest, such as -R NAME.
 # A failure does not stop the parts behind it. The last line is the sum over all parts, counted in
 # single tests; logs and JUnit files are in build/test. Exit status 1 where anything failed.
 set -uo pipefail
@@ -186,6 +186,7 @@ matrix() {
     build debug || return
     tools/testbed.sh || true
     while read -r name kind state text; do
+        [ -z "$drivers" ] || [[ ,$drivers, = *,$name,* ]] || continue
         if [ "$state" = absent ]; then
             heading "$name"
             echo "$name: skipped: $text"
@@ -199,6 +200,10 @@ matrix() {
             matrix_tests "$name" "$text"
         fi
     done < <(tools/testbed.sh list)
+    if [ ${#rows[@]} = 0 ]; then
+        fail_part "no driver '$drivers'; tools/testbed.sh list names them"
+        return
+    fi
     heading "matrix"
     row DRIVER SUBGROUP VERSION RESULT
     printf '%s\n' "${rows[-1]}" "${rows[@]:0:${#rows[@]}-1}"
@@ -228,11 +233,12 @@ run_all() {
 }
 
 trap 'exit 130' INT TERM
-mode=all
+mode=all drivers=
 ctest_arguments=()
 for argument in "$@"; do
     case $argument in
     --quick | --matrix) mode=${argument#--} ;;
+    --matrix=*) mode=matrix drivers=${argument#*=} ;;
     *) ctest_arguments+=("$argument") ;;
     esac
 done

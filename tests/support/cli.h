@@ -18,6 +18,8 @@ typedef struct {
 
 typedef struct {
     int status; // exit status; 128 + signal where a signal ended it
+    // err is without the lines that stand there where something took a second, as it may where the
+    // machine is busy or the driver slow; not of a run with STRATA_VERBOSE.
     char *out, *err;
 } CliRun;
 
@@ -25,6 +27,7 @@ typedef struct {
 typedef struct {
     pid_t pid;
     FILE *in, *out, *err;
+    bool verbose; // STRATA_VERBOSE is among its variables
 } CliProcess;
 
 CliProcess cli_start(const CliCall *call);
@@ -32,9 +35,6 @@ CliProcess cli_start(const CliCall *call);
 CliRun cli_wait(CliProcess *process);
 CliRun cli_run(const CliCall *call);
 void cli_free(CliRun *run);
-// What a run said on standard error behind the line on a model that took a second to load, as it
-// may where the machine is busy or the driver slow.
-const char *cli_behind_loading(const char *err);
 
 // cli_run of these arguments.
 #define CLI(...) cli_run(&(CliCall){.args = {__VA_ARGS__}})
