@@ -12,7 +12,8 @@
 #   fuzz        a minute of damaged input for each parser (tools/fuzz.sh), each counted as one test
 # --quick runs the first part alone. --matrix runs other parts: the GPU tests of the debug build on each
 # driver that tools/testbed.sh has and that executes (hours on two cores), and all pipelines compiled on
-# each that only compiles, or on the DRIVERs alone; it ends with a table. Other arguments go to every ctest, such as -R NAME.
+# each that only compiles, or these on the DRIVERs alone; it ends with a table. Other arguments go to
+# every ctest, such as -R NAME.
 # A failure does not stop the parts behind it. The last line is the sum over all parts, counted in
 # single tests; logs and JUnit files are in build/test. Exit status 1 where anything failed.
 set -uo pipefail
