@@ -35,14 +35,16 @@ static bool want_validation(void)
 #endif
 }
 
-static bool has_layer(const char *name)
+static const char VALIDATION[] = "VK_LAYER_KHRONOS_validation";
+
+uint32_t instance_validation_version(void)
 {
     VkLayerProperties layers[64];
     uint32_t count = 64;
     vkEnumerateInstanceLayerProperties(&count, layers);
     for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(layers[i].layerName, name)) return true;
-    return false;
+        if (!strcmp(layers[i].layerName, VALIDATION)) return layers[i].specVersion;
+    return 0;
 }
 
 static bool has_extension(const char *name)
@@ -72,7 +74,7 @@ static VkResult create_instance(VkInstance *instance, bool validate)
         extensions[extension_count++] = "VK_KHR_portability_enumeration";
         flags |= 0x1; // VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR
     }
-    const char *layer = "VK_LAYER_KHRONOS_validation";
+    const char *layer = VALIDATION;
     const VkValidationFeatureEnableEXT enable =
         VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
     const VkValidationFeaturesEXT features = {
@@ -109,8 +111,8 @@ bool instance_open(VkInstance *instance, VkDebugUtilsMessengerEXT *messenger, Er
         return error_set(err, "no Vulkan loader (libvulkan.so.1) on this system: install it "
                               "together with a driver for your GPU");
     bool validate = want_validation();
-    if (validate && !has_layer("VK_LAYER_KHRONOS_validation"))
-        return error_set(err, "validation is on, but VK_LAYER_KHRONOS_validation is not installed");
+    if (validate && !instance_validation_version())
+        return error_set(err, "validation is on, but %s is not installed", VALIDATION);
     VkResult result = create_instance(instance, validate);
     if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
         return error_set(err, "no Vulkan driver on this system: install the one for your GPU, or "

@@ -127,8 +127,7 @@ struct Gpu {
     uint64_t part_bytes; // PART_BYTES, less in tests
     bool no_timestamps;  // only in tests: as if the device had none
     const char *phase;   // of gpu_set_phase
-    bool can_label;      // VK_EXT_debug_utils is there
-    bool labels;         // objects and commands get names
+    bool names, labels;  // objects have names; commands, too
     bool failed;         // a run or a copy did
     bool lost;           // the device is gone: nothing may be waited for
 };
@@ -139,6 +138,9 @@ bool gpu_fail(Gpu *gpu, VkResult result, const char *what, Error *err);
 // instance.c
 bool instance_open(VkInstance *instance, VkDebugUtilsMessengerEXT *messenger, Error *err);
 void instance_close(VkInstance instance, VkDebugUtilsMessengerEXT messenger);
+// The version of Vulkan that the validation layer was written for, as VK_MAKE_API_VERSION; 0: none
+// is installed.
+uint32_t instance_validation_version(void);
 // device_info.c
 enum { GPU_MAX_DEVICES = 32 };
 typedef struct {
@@ -151,7 +153,8 @@ bool device_has_extension(VkPhysicalDevice physical, const char *name);
 uint32_t device_queue_family(VkPhysicalDevice physical); // UINT32_MAX: no compute queue
 
 // names.c
-void names_open(Gpu *gpu);
+void names_open(Gpu *gpu); // names_on where somebody looks
+void names_on(Gpu *gpu);   // as far as the instance can
 void name_object(const Gpu *gpu, VkObjectType type, uint64_t handle, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 // Around a command of a tape, and around a submission.

@@ -28,19 +28,32 @@ static bool tool_shows_labels(const Gpu *gpu)
     return false;
 }
 
+// Validation layers before 1.3.242 forget the labels of a command buffer that was freed in a thread
+// of their own, unguarded (KhronosGroup/Vulkan-ValidationLayers, pull request 5312): where the next
+// one's are recorded meanwhile, memory is overwritten. Debian 12 has 1.3.239.
+static bool layer_races(const Gpu *gpu)
+{
+    return gpu->messenger && instance_validation_version() < VK_MAKE_API_VERSION(0, 1, 3, 242);
+}
+
+void names_on(Gpu *gpu)
+{
+    gpu->names = vkCmdBeginDebugUtilsLabelEXT && vkSetDebugUtilsObjectNameEXT;
+    gpu->labels = gpu->names && !layer_races(gpu);
+}
+
 void names_open(Gpu *gpu)
 {
     const char *wanted = getenv("STRATA_LABELS");
     bool asked = wanted && *wanted && strcmp(wanted, "0") != 0;
-    gpu->can_label = vkCmdBeginDebugUtilsLabelEXT && vkSetDebugUtilsObjectNameEXT;
-    gpu->labels = gpu->can_label && (asked || gpu->messenger || tool_shows_labels(gpu));
+    if (asked || gpu->messenger || tool_shows_labels(gpu)) names_on(gpu);
 }
 
 void name_object(const Gpu *gpu, VkObjectType type, uint64_t handle, const char *format, ...)
 {
     char name[256];
     va_list args;
-    if (!gpu->labels) return;
+    if (!gpu->names) return;
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
     va_end(args);

@@ -65,7 +65,7 @@ bool gpu_profile(Gpu *gpu, const ProfileOptions *options, Error *err)
     VkResult result = p->timestamps ? device_clock_align(&p->clock, gpu) : VK_SUCCESS;
     p->began = clock_seconds();
     gpu->profiler = p;
-    gpu->labels = gpu->can_label;
+    names_on(gpu);
     return result == VK_SUCCESS || gpu_fail(gpu, result, "timestamps", err);
 }
 
