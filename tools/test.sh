@@ -10,8 +10,8 @@
 #   width-N     the GPU tests on lavapipe with vectors of 128 and 512 bits (subgroups of 4 and 16)
 #   swiftshader the GPU tests on SwiftShader, a minimal driver
 #   fuzz        a minute of damaged input for each parser (tools/fuzz.sh), each counted as one test
-# --quick runs the first part alone. --matrix runs other parts: the GPU tests of the debug build on each
-# driver that tools/testbed.sh has and that executes (hours on two cores), and all pipelines compiled on
+# --quick runs the first part alone. --matrix runs other parts: the GPU tests of the debug build, and those
+# of reports, on each driver that tools/testbed.sh has and that executes, and all pipelines compiled on
 # each that only compiles, or these on the DRIVERs alone; it ends with a table. Other arguments go to
 # every ctest, such as -R NAME.
 # A failure does not stop the parts behind it. The last line is the sum over all parts, counted in
@@ -157,7 +157,7 @@ matrix_tests() {
         name=$driver-$3
         local -x LP_NATIVE_VECTOR_WIDTH=$3
     fi
-    run_part "$name" debug "$driver" "GPU tests" -L '^gpu$'
+    run_part "$name" debug "$driver" "GPU tests and reports" -L '^(gpu|report)$'
     row "$name" "$(subgroup_of "$driver")" "$version" \
         "${sums[0]} passed, ${sums[1]} failed, ${sums[2]} skipped"
 }
