@@ -246,7 +246,7 @@ static void all_reports_of_one_run(void **state)
     CliRun run =
         PROFILE(SHORT, "--by", "phase,block", "--csv", csv.text, "--trace", trace.text, "--html",
                 html.text, test_option("--json", &folder, "all.json").text, "--serialize");
-    static const char *const parts[] = {"\ngenerate ", "\nsteps 4, warmup 1, every 8\n",
+    static const char *const parts[] = {"\ngenerate ", "\nsteps 4, warmup 1, every 1\n",
                                         "\nphase ",    "\nprompt ",
                                         "\ndecode ",   "\nblock 3 ",
                                         "\nGPU busy ", "\nsteps: 4, median ",
