@@ -103,3 +103,36 @@ void hand_transfer(HandProfile *hand, bool upload, double begin, double end, uin
     assert_true(p->transfer_count < HAND_TRANSFERS);
     hand->transfers[p->transfer_count++] = (ProfileTransfer){upload, begin, end, bytes};
 }
+
+HandProfile *hand_sums(void)
+{
+    HandProfile *hand = hand_open();
+    const Command *norm0 = hand_dispatch(hand, K_rmsnorm, "forward 0", 4, 8);
+    const Command *norm1 = hand_dispatch(hand, K_rmsnorm, "forward 1", 3, 8);
+    const Command *add0 = hand_dispatch(hand, K_add, "forward 0", 4, 8);
+    const Command *exit4 = hand_dispatch(hand, K_add, "exit 4", 4, 8);
+    const Command *fill = hand_move(hand, COMMAND_FILL, "backward 1", 4, 8);
+    const Command *copy = hand_move(hand, COMMAND_COPY, "update", 4, 8);
+    hand_step(hand, 0, 100);
+    hand_step(hand, 100, 150);
+    hand_run(hand, 10, 60);
+    hand_event(hand, norm0, 15, 25, 100, 40);
+    hand_event(hand, add0, 25, 45, 1000, 50);
+    hand_event(hand, fill, 45, 50, 128, 0);
+    hand_transfer(hand, true, 70, 75, 4096);
+    hand_run(hand, 110, 140);
+    hand_event(hand, norm1, 112, 120, 80, 140);
+    hand_event(hand, copy, 120, 121, 256, 0);
+    hand_run(hand, 155, 158);
+    hand_event(hand, exit4, 156, 157, 10, 5)->phase = "draft";
+    hand->record.end = 160;
+    return hand;
+}
+
+ProfileSummary hand_summary(const HandProfile *hand, const Ceilings *ceilings)
+{
+    Error err;
+    ProfileSummary s;
+    if (!summary_make(&s, &hand->record, ceilings, &err)) fail_msg("%s", err.text);
+    return s;
+}

@@ -3,7 +3,7 @@
 #ifndef STRATA_TESTS_SUPPORT_PROFILES_H
 #define STRATA_TESTS_SUPPORT_PROFILES_H
 
-#include "profile/record.h"
+#include "profile/summary.h"
 
 enum {
     HAND_COMMANDS = 64,
@@ -42,5 +42,15 @@ void hand_run(HandProfile *hand, double begin, double end);
 ProfileEvent *hand_event(HandProfile *hand, const Command *command, double begin, double end,
                          double bytes, double operations);
 void hand_transfer(HandProfile *hand, bool upload, double begin, double end, uint64_t bytes);
+
+// One whose sums are easily done by hand. Times in whole seconds:
+//   step 0    0 .. 100   run 10 .. 60   rmsnorm 15 .. 25 and add 25 .. 45 of forward 0,
+//                                       fill 45 .. 50 of backward 1
+//                        upload 70 .. 75
+//   step 1  100 .. 150   run 110 .. 140   rmsnorm 112 .. 120 of forward 1, copy 120 .. 121
+//   no step              run 155 .. 158   add 156 .. 157 of exit 4, in the phase "draft"
+// until 160.
+HandProfile *hand_sums(void);
+ProfileSummary hand_summary(const HandProfile *hand, const Ceilings *ceilings);
 
 #endif
